@@ -97,6 +97,9 @@ pub use instance::{AbiFuture, AbiResult};
 pub use metadata::{Metadata, Pair};
 pub use plugin::Plugin;
 
+/// The version of this crate: of the boundary.
+pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 #[doc(hidden)]
 pub mod __private {
     pub use abi_stable::library::{LibHeader, RootModuleResult};
