@@ -202,7 +202,6 @@ macro_rules! export {
             }
 
             // The name is abi_stable's; `ROOT_SYMBOL` holds it and a test compares the two.
-            #[allow(unsafe_code)]
             #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
             static HEADER: boundary::LibHeader = boundary::header(load);
         };

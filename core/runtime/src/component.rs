@@ -1,0 +1,120 @@
+//! A component and the one path of every call to it: scope → open generation → span and metrics → deadline → plugin.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use mecha_plugin_api::{AbiFuture, AbiResult, CallContext, Error};
+use mecha_plugin_host::{CapabilityObject, Generation};
+
+use crate::call::{Call, CallError};
+use crate::definition::Definition;
+use crate::drain::{Draining, Open};
+use crate::observe::{Observer, Operation};
+use crate::poll::{Measured, Times};
+
+/// A configured back end of one capability. Lives as long as its definition; what it runs on changes underneath.
+pub struct Component<C: CapabilityObject, S = ()> {
+    definition: Arc<Definition>,
+    /// What the runtime itself reads from the component's metadata, e.g. a state store's key prefix. Set when it first
+    /// opens, since secrets may stand in it; a changed definition makes a new component.
+    settings: OnceLock<S>,
+    observer: Observer,
+    slot: ArcSwapOption<Open<C>>,
+}
+
+impl<C: CapabilityObject, S> Component<C, S> {
+    pub(crate) fn new(definition: Arc<Definition>, observer: Observer) -> Self {
+        Self { definition, settings: OnceLock::new(), observer, slot: ArcSwapOption::empty() }
+    }
+
+    /// The name that applications use.
+    pub fn name(&self) -> &str {
+        &self.definition.resource.name
+    }
+
+    /// The component type, e.g. `state.redis`.
+    pub fn type_name(&self) -> &str {
+        &self.definition.resource.component_type
+    }
+
+    /// The component version, e.g. `v1`.
+    pub fn version(&self) -> &str {
+        self.definition.resource.version_or_default()
+    }
+
+    pub(crate) fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    /// Keeps the settings of the first opening.
+    pub(crate) fn set_settings(&self, settings: S) {
+        // Later openings of the same definition read the same metadata.
+        let _ = self.settings.set(settings);
+    }
+
+    /// The settings. Only for components from the registry: they were opened, so the settings are set.
+    pub(crate) fn settings(&self) -> &S {
+        self.settings.get().expect("invariant: `open_on` sets the settings before a component enters the registry")
+    }
+
+    /// The generation that serves it now.
+    pub fn generation(&self) -> Option<Arc<Generation>> {
+        self.slot.load().as_ref().map(|open| open.generation.clone())
+    }
+
+    /// Reads something of the open object that needs no call, e.g. its features.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&C) -> R) -> Option<R> {
+        self.slot.load_full().map(|open| read(&open.object))
+    }
+
+    /// Moves calls to `open`; gives what they ran on before.
+    pub(crate) fn move_to(&self, open: Option<Arc<Open<C>>>) -> Option<Draining> {
+        self.slot.swap(open).map(Open::release)
+    }
+
+    /// The one path of a capability call.
+    pub(crate) async fn call<T>(
+        &self,
+        call: &Call,
+        operation: &'static Operation,
+        start: impl FnOnce(&C, CallContext) -> AbiFuture<T>,
+    ) -> Result<T, CallError> {
+        // This reference is what keeps the generation from being retired under the call.
+        let Some(open) = self.slot.load_full() else {
+            return Err(CallError::Gone { component: self.name().to_owned() });
+        };
+        // The plugin's tokio shares no cooperative budget with ours, so the host pays for it here.
+        tokio::task::coop::consume_budget().await;
+        let started = Instant::now();
+        let span = self.observer.start(call, operation, &open.generation);
+        let future = start(&open.object, call.context(span.id()));
+        let (result, times) = within(call.deadline, Measured::new(future, started)).await;
+        let result = match result {
+            Some(answer) => answer.into_result().map_err(|error| self.failed(error)),
+            None => Err(CallError::Timeout { component: self.name().to_owned() }),
+        };
+        self.observer.finish(span, operation, &open.generation, result.as_ref().err(), &times);
+        result
+    }
+
+    fn failed(&self, error: Error) -> CallError {
+        CallError::Plugin { component: self.name().to_owned(), error }
+    }
+}
+
+/// `None` in place of the answer when the deadline came first; the dropped future cancels the call in the plugin.
+async fn within<T>(
+    deadline: Option<Instant>,
+    future: Measured<AbiFuture<T>>,
+) -> (Option<AbiResult<T>>, Times) {
+    let Some(deadline) = deadline else {
+        let (answer, times) = future.await;
+        return (Some(answer), times);
+    };
+    let started = Instant::now();
+    match tokio::time::timeout_at(deadline.into(), future).await {
+        Ok((answer, times)) => (Some(answer), times),
+        Err(_) => (None, Times { elapsed: started.elapsed(), longest_poll: Duration::ZERO }),
+    }
+}

@@ -1,0 +1,264 @@
+//! Keeps every component on the generation that should serve it. One change at a time: nothing here overlaps.
+//!
+//! A new generation opens its components first; only when one is ready do calls move to it, and only when the last call
+//! on the old one is out is that one closed. A component that does not open on the new generation stays on the old one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mecha_plugin_api::{Capability, Error};
+use mecha_plugin_host::{Change, Generation};
+use tokio_util::task::TaskTracker;
+
+use crate::App;
+use crate::definition::ResolveError;
+use crate::drain::Draining;
+use crate::factory::Factory;
+use crate::managed::Managed;
+use crate::observe::PluginObserver;
+use crate::registry::Registry;
+
+/// What the lifecycle works on.
+pub(crate) struct Lifecycle {
+    app: Arc<App>,
+    env: Arc<HashMap<String, String>>,
+    observer: PluginObserver,
+    drain_deadline: Duration,
+    registry: Arc<ArcSwap<Registry>>,
+    /// In the order of their definitions, secret stores first: the others may refer to them.
+    components: Vec<Slot>,
+    /// Every generation that is not retired, the one to prefer first.
+    generations: Vec<Tracked>,
+    retiring: TaskTracker,
+}
+
+struct Slot {
+    component: Arc<dyn Managed>,
+    /// The generation on which it last failed to open, so that one failure is reported once.
+    failed_on: Option<u64>,
+    /// What it waits for was said already.
+    waiting_reported: bool,
+}
+
+struct Tracked {
+    generation: Arc<Generation>,
+    /// Whether components may be opened on it: not so once its file was replaced or removed.
+    wanted: bool,
+    /// Components that left it and may still have calls in flight.
+    draining: Vec<Draining>,
+}
+
+/// Why a component did not open.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// A reference in its metadata could not be followed.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The plugin refused.
+    #[error("{0}")]
+    Plugin(Error),
+}
+
+/// A declared component that did not open.
+pub(crate) struct Failure {
+    pub(crate) component: Arc<dyn Managed>,
+    pub(crate) error: OpenError,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(
+        app: Arc<App>,
+        env: Arc<HashMap<String, String>>,
+        observer: PluginObserver,
+        drain_deadline: Duration,
+        registry: Arc<ArcSwap<Registry>>,
+    ) -> Self {
+        let (components, generations, retiring) = (Vec::new(), Vec::new(), TaskTracker::new());
+        Self { app, env, observer, drain_deadline, registry, components, generations, retiring }
+    }
+
+    /// Declares components; they open at the next [`Lifecycle::apply`].
+    pub(crate) fn declare(&mut self, components: Vec<Arc<dyn Managed>>) {
+        let slots = components.into_iter().map(|component| Slot { component, failed_on: None, waiting_reported: false });
+        self.components.extend(slots);
+        self.components.sort_by_key(|slot| slot.component.capability() != Capability::SECRET_STORE);
+    }
+
+    /// Takes in what the plugin host found, moves components accordingly and retires what nothing runs on any more.
+    /// Gives the components that failed to open; they were logged.
+    pub(crate) async fn apply(&mut self, changes: Vec<Change>) -> Vec<Failure> {
+        for change in changes {
+            self.take_in(change);
+        }
+        let mut failures = Vec::new();
+        for index in 0..self.components.len() {
+            failures.extend(self.settle(index).await);
+        }
+        self.publish();
+        self.retire_unused();
+        failures
+    }
+
+    /// Components that wait for a plugin, as `NAME (TYPE/VERSION)`.
+    pub(crate) fn waiting(&self) -> Vec<String> {
+        let waiting = self.components.iter().filter(|slot| slot.component.current().is_none());
+        waiting.map(|slot| slot.component.definition().log_name()).collect()
+    }
+
+    fn take_in(&mut self, change: Change) {
+        match change {
+            Change::Loaded { generation, replaces } => {
+                self.observer.loaded(&generation, replaces.as_deref());
+                self.unwant(|known| replaces.as_ref().is_some_and(|old| old.id() == known.id()));
+                self.generations.push(Tracked { generation, wanted: true, draining: Vec::new() });
+                self.generations.sort_by(|a, b| a.generation.precedence(&b.generation));
+            }
+            Change::Removed { generation } => {
+                self.observer.removed(&generation);
+                // Also an older generation of the same file that still serves a component.
+                self.unwant(|known| known.path() == generation.path());
+                for slot in &mut self.components {
+                    slot.failed_on = None;
+                }
+                self.close_where(|current| current.path() == generation.path());
+            }
+            Change::Refused { path, reason, keeps } => self.observer.refused(&path, &reason, keeps.as_deref()),
+        }
+    }
+
+    fn unwant(&mut self, which: impl Fn(&Generation) -> bool) {
+        for tracked in self.generations.iter_mut().filter(|tracked| which(&tracked.generation)) {
+            tracked.wanted = false;
+        }
+    }
+
+    fn close_where(&mut self, which: impl Fn(&Generation) -> bool) {
+        for index in 0..self.components.len() {
+            let component = self.components[index].component.clone();
+            let Some(current) = component.current().filter(|current| which(current)) else { continue };
+            self.left(&current, component.close());
+            self.components[index].waiting_reported = false;
+        }
+    }
+
+    /// Brings one component to the generation that should serve it.
+    async fn settle(&mut self, index: usize) -> Option<Failure> {
+        let component = self.components[index].component.clone();
+        let current = component.current();
+        let Some(wanted) = self.preferred(component.as_ref()) else {
+            // The new version of its plugin may have dropped the type: the old one serves on only while nothing better
+            // is known, which is when the new version failed as a whole.
+            if let Some(current) = current {
+                self.left(&current, component.close());
+            }
+            self.report_waiting(index);
+            return None;
+        };
+        let is_there = current.as_ref().is_some_and(|current| current.id() == wanted.id());
+        if is_there || self.components[index].failed_on == Some(wanted.id()) {
+            return None;
+        }
+        self.open(index, &wanted, current).await
+    }
+
+    fn preferred(&self, component: &dyn Managed) -> Option<Arc<Generation>> {
+        let resource = &component.definition().resource;
+        let offers = |generation: &Generation| {
+            generation.offers(component.capability(), &resource.component_type, resource.version_or_default())
+        };
+        let found = self.generations.iter().find(|tracked| tracked.wanted && offers(&tracked.generation));
+        found.map(|tracked| tracked.generation.clone())
+    }
+
+    async fn open(&mut self, index: usize, wanted: &Arc<Generation>, old: Option<Arc<Generation>>) -> Option<Failure> {
+        let component = self.components[index].component.clone();
+        let started = Instant::now();
+        match self.try_open(component.as_ref(), wanted).await {
+            Ok(draining) => {
+                let slot = &mut self.components[index];
+                (slot.failed_on, slot.waiting_reported) = (None, false);
+                self.observer.opened(component.definition(), wanted, old.as_deref(), started.elapsed());
+                if let Some(old) = old {
+                    self.left(&old, draining);
+                }
+                // Seen at once: the next component may need this one's secrets.
+                self.publish();
+                None
+            }
+            Err(error) => {
+                self.components[index].failed_on = Some(wanted.id());
+                self.observer.failed(component.definition(), wanted, old.as_deref(), &error);
+                Some(Failure { component, error })
+            }
+        }
+    }
+
+    async fn try_open(
+        &self,
+        component: &dyn Managed,
+        generation: &Arc<Generation>,
+    ) -> Result<Option<Draining>, OpenError> {
+        let definition = component.definition();
+        let resolved = definition.resolve(&self.app, &self.registry.load_full(), &self.env).await?;
+        component.open_on(&self.app, &resolved, generation.clone()).await.map_err(OpenError::Plugin)
+    }
+
+    fn report_waiting(&mut self, index: usize) {
+        let known: Vec<_> = self.generations.iter().filter(|known| known.wanted).map(|known| &*known.generation).collect();
+        let slot = &mut self.components[index];
+        if !std::mem::replace(&mut slot.waiting_reported, true) {
+            self.observer.waiting(slot.component.definition(), &known);
+        }
+    }
+
+    /// Replaces the snapshot that calls look into.
+    fn publish(&self) {
+        let mut registry = Registry::default();
+        for slot in &self.components {
+            slot.component.clone().register(&mut registry);
+        }
+        self.registry.store(Arc::new(registry));
+    }
+
+    /// Remembers that a component left `old`, maybe with calls still in flight.
+    fn left(&mut self, old: &Generation, draining: Option<Draining>) {
+        if let Some(tracked) = self.generations.iter_mut().find(|tracked| tracked.generation.id() == old.id()) {
+            tracked.draining.extend(draining);
+        }
+    }
+
+    /// Retires what was replaced or removed and serves no component; waits for its last calls beside the loop.
+    fn retire_unused(&mut self) {
+        let serving: Vec<u64> =
+            self.components.iter().filter_map(|slot| Some(slot.component.current()?.id())).collect();
+        let unused = |tracked: &mut Tracked| !tracked.wanted && !serving.contains(&tracked.generation.id());
+        for tracked in self.generations.extract_if(.., unused) {
+            let (deadline, observer) = (self.drain_deadline, self.observer.clone());
+            self.retiring.spawn(retire(tracked, deadline, observer));
+        }
+    }
+
+    /// Closes every component and retires every generation; for the end of the process.
+    pub(crate) async fn shut_down(mut self) {
+        self.close_where(|_| true);
+        self.unwant(|_| true);
+        self.publish();
+        self.retire_unused();
+        self.retiring.close();
+        self.retiring.wait().await;
+    }
+}
+
+async fn retire(tracked: Tracked, deadline: Duration, observer: PluginObserver) {
+    let Tracked { generation, draining, .. } = tracked;
+    generation.start_draining();
+    let started = Instant::now();
+    let mut finished = true;
+    for component in draining {
+        finished &= component.finished(deadline.saturating_sub(started.elapsed())).await;
+    }
+    generation.retire(deadline.saturating_sub(started.elapsed()).max(Duration::from_secs(1))).await;
+    observer.retired(&generation, finished, started.elapsed());
+}

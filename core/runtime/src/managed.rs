@@ -1,0 +1,141 @@
+//! Components of every capability behind one face, for the loop that moves them between generations.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mecha_plugin_api::binding::OutputBindingObject;
+use mecha_plugin_api::secret::SecretStoreObject;
+use mecha_plugin_api::state::StateStoreObject;
+use mecha_plugin_api::{Capability, Error, ErrorKind};
+use mecha_plugin_host::{CapabilityObject, Generation};
+use mecha_resources::Resolved;
+
+use crate::App;
+use crate::component::Component;
+use crate::definition::Definition;
+use crate::drain::{Draining, Open};
+use crate::registry::{ComponentSummary, Registry};
+use crate::state::StateSettings;
+
+type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A component that the lifecycle moves from generation to generation.
+pub(crate) trait Managed: Send + Sync {
+    fn definition(&self) -> &Arc<Definition>;
+    fn capability(&self) -> Capability;
+    fn current(&self) -> Option<Arc<Generation>>;
+    /// Opens it on `generation`; calls move there only when it is ready. Gives what they ran on before.
+    fn open_on<'a>(
+        &'a self,
+        app: &'a App,
+        resolved: &'a Resolved,
+        generation: Arc<Generation>,
+    ) -> Pending<'a, Result<Option<Draining>, Error>>;
+    /// Takes it out of service.
+    fn close(&self) -> Option<Draining>;
+    /// Puts it into a new snapshot.
+    fn register(self: Arc<Self>, registry: &mut Registry);
+}
+
+/// What differs between capabilities when a component enters the registry.
+pub(crate) trait Registered: CapabilityObject {
+    type Settings: Send + Sync + 'static;
+    /// What the runtime reads from the component's metadata.
+    fn settings(definition: &Definition, resolved: &Resolved) -> Result<Self::Settings, Error>;
+    fn register(component: Arc<Component<Self, Self::Settings>>, registry: &mut Registry) -> Vec<&'static str>;
+}
+
+impl Registered for StateStoreObject {
+    type Settings = StateSettings;
+
+    fn settings(definition: &Definition, resolved: &Resolved) -> Result<StateSettings, Error> {
+        StateSettings::read(definition, resolved)
+    }
+
+    fn register(component: Arc<Component<Self, StateSettings>>, registry: &mut Registry) -> Vec<&'static str> {
+        let capabilities = component.capabilities();
+        registry.state_stores.insert(component.name().into(), component);
+        capabilities
+    }
+}
+
+impl Registered for SecretStoreObject {
+    type Settings = ();
+
+    fn settings(_definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
+        let capabilities = component.capabilities();
+        registry.secret_stores.insert(component.name().into(), component);
+        capabilities
+    }
+}
+
+impl Registered for OutputBindingObject {
+    type Settings = ();
+
+    fn settings(_definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
+        registry.output_bindings.insert(component.name().into(), component);
+        vec!["OUTPUT_BINDING"]
+    }
+}
+
+impl<C: Registered> Managed for Component<C, C::Settings> {
+    fn definition(&self) -> &Arc<Definition> {
+        self.definition()
+    }
+
+    fn capability(&self) -> Capability {
+        C::CAPABILITY
+    }
+
+    fn current(&self) -> Option<Arc<Generation>> {
+        self.generation()
+    }
+
+    fn open_on<'a>(
+        &'a self,
+        app: &'a App,
+        resolved: &'a Resolved,
+        generation: Arc<Generation>,
+    ) -> Pending<'a, Result<Option<Draining>, Error>> {
+        Box::pin(async move {
+            self.set_settings(C::settings(self.definition(), resolved)?);
+            let (spec, timeout) = (self.definition().spec(app, resolved), self.definition().resource.init_timeout);
+            let opening = tokio::time::timeout(timeout, generation.open::<C>(spec));
+            let late = |_| Error::new(ErrorKind::TIMEOUT, format!("init timed out after {}", seconds(timeout)));
+            let object = opening.await.map_err(late)??;
+            Ok(self.move_to(Some(Open::new(object, generation.clone()))))
+        })
+    }
+
+    fn close(&self) -> Option<Draining> {
+        self.move_to(None)
+    }
+
+    fn register(self: Arc<Self>, registry: &mut Registry) {
+        if self.generation().is_none() {
+            return;
+        }
+        let summary = ComponentSummary {
+            name: self.name().to_owned(),
+            type_name: self.type_name().to_owned(),
+            version: self.version().to_owned(),
+            capabilities: Vec::new(),
+        };
+        let capabilities = C::register(self, registry);
+        registry.add_summary(ComponentSummary { capabilities, ..summary });
+    }
+}
+
+fn seconds(timeout: Duration) -> String {
+    mecha_resources::duration::format(timeout)
+}

@@ -1,0 +1,29 @@
+//! Output bindings as the runtime calls them.
+
+use mecha_plugin_api::binding::{InvokeRequest, InvokeResponse, OutputBindingObject};
+
+use crate::call::{Call, CallError};
+use crate::component::Component;
+use crate::observe::Operation;
+
+/// An output binding.
+pub type OutputBinding = Component<OutputBindingObject>;
+
+static INVOKE: Operation = Operation::new(0, "invoke");
+pub(crate) static OPERATIONS: [&Operation; 1] = [&INVOKE];
+
+impl OutputBinding {
+    /// The operations that it takes.
+    pub fn operations(&self) -> Vec<String> {
+        let operations = self.read(|binding| binding.operations()).unwrap_or_default();
+        operations.into_iter().map(String::from).collect()
+    }
+
+    /// Performs one operation.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn invoke(&self, call: &Call, request: InvokeRequest) -> Result<InvokeResponse, CallError> {
+        self.call(call, &INVOKE, |binding, context| binding.invoke(context, request)).await
+    }
+}

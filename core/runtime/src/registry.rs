@@ -1,0 +1,85 @@
+//! The components that can be called now: an immutable snapshot, replaced as a whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::{OutputBinding, SecretStore, StateStore};
+
+type ByName<T> = HashMap<Box<str>, Arc<T>, RandomState>;
+
+/// Why a look-up by name found nothing; Dapr answers the two differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// No component of this building block at all.
+    NotConfigured,
+    /// Others, but not this one.
+    NotFound,
+}
+
+/// A component as `/v1.0/metadata` lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentSummary {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub type_name: String,
+    /// Its version.
+    pub version: String,
+    /// What it can do, in Dapr's words.
+    pub capabilities: Vec<&'static str>,
+}
+
+/// The callable components, by building block and name.
+#[derive(Default)]
+pub struct Registry {
+    pub(crate) state_stores: ByName<StateStore>,
+    pub(crate) secret_stores: ByName<SecretStore>,
+    pub(crate) output_bindings: ByName<OutputBinding>,
+    pub(crate) summaries: Vec<ComponentSummary>,
+}
+
+fn find<'a, T>(components: &'a ByName<T>, name: &str) -> Result<&'a Arc<T>, Missing> {
+    let missing = if components.is_empty() { Missing::NotConfigured } else { Missing::NotFound };
+    components.get(name).ok_or(missing)
+}
+
+impl Registry {
+    /// The state store `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn state_store(&self, name: &str) -> Result<&Arc<StateStore>, Missing> {
+        find(&self.state_stores, name)
+    }
+
+    /// The secret store `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn secret_store(&self, name: &str) -> Result<&Arc<SecretStore>, Missing> {
+        find(&self.secret_stores, name)
+    }
+
+    /// The output binding `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn output_binding(&self, name: &str) -> Result<&Arc<OutputBinding>, Missing> {
+        find(&self.output_bindings, name)
+    }
+
+    /// Every component, in the order of their definitions.
+    pub fn components(&self) -> &[ComponentSummary] {
+        &self.summaries
+    }
+
+    /// Adds a component's summary; one that serves two capabilities is listed once with both.
+    pub(crate) fn add_summary(&mut self, summary: ComponentSummary) {
+        match self.summaries.iter_mut().find(|known| known.name == summary.name) {
+            Some(known) => known.capabilities.extend(summary.capabilities),
+            None => self.summaries.push(summary),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The runtime of one application: built once, watched while running, drained at the end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mecha_observability::{Metrics, Telemetry};
+use mecha_plugin_host::{Change, HostConfig, PluginHost, watch};
+use mecha_resources::{Configuration, Loaded, Resource, select_for};
+use tokio::sync::{mpsc, watch as signal};
+use tokio::task::JoinHandle;
+
+use crate::definition::Definition;
+use crate::lifecycle::{Failure, Lifecycle, OpenError};
+use crate::observe::ObserverSource;
+use crate::registry::Registry;
+use crate::{App, factory};
+
+/// What happens at start to a component whose type no plugin offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingType {
+    /// It waits for a plugin.
+    Wait,
+    /// The start fails, as daprd's does.
+    Fail,
+}
+
+/// What a runtime is built from.
+pub struct RuntimeConfig {
+    /// Who it serves.
+    pub app: Arc<App>,
+    /// Where plugins lie, and when a file counts as written.
+    pub plugins: HostConfig,
+    /// How long a replaced generation may take to finish its calls.
+    pub drain_deadline: Duration,
+    /// A poll of a plugin that keeps a worker longer than this is reported.
+    pub slow_poll: Duration,
+    /// What happens to a component whose type no plugin offers.
+    pub missing_type: MissingType,
+    /// The declared components, each with where it was declared.
+    pub components: Vec<(mecha_resources::Component, String)>,
+    /// The merged Dapr Configuration.
+    pub configuration: Configuration,
+    /// The environment that `envRef`s read.
+    pub env: HashMap<String, String>,
+    /// How the application is reached.
+    pub connection: AppConnection,
+}
+
+/// How the application is reached.
+#[derive(Debug, Clone, Default)]
+pub struct AppConnection {
+    /// Its port; `None` when it only calls and is never called.
+    pub port: Option<u16>,
+    /// `http`, `https`, `h2c`, `grpc` or `grpcs`.
+    pub protocol: String,
+    /// Its host.
+    pub channel_address: String,
+    /// Calls at once; -1 = no limit.
+    pub max_concurrency: i32,
+}
+
+/// Why a runtime could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No private folder for copies of plugins.
+    #[error("cannot make a private folder for plugin copies in the temporary directory: {0}")]
+    PrivateFolder(std::io::Error),
+    /// Two components of one name.
+    #[error("failed to load components: {0}")]
+    Duplicates(#[from] mecha_resources::Duplicates),
+    /// A component failed to open, and its `ignoreErrors` is not set.
+    #[error("process component {component} error: {source}")]
+    Component {
+        /// Its name.
+        component: String,
+        /// Why, in Dapr's words.
+        source: InitFailure,
+    },
+    /// No plugin offers a type and `components.missing` is `fail`.
+    #[error("no plugin offers the type of {0}; put its plugin into the plugins directory or set components.missing to wait")]
+    MissingType(String),
+    /// Reading the plugins directory ended abnormally.
+    #[error("looking at the plugin directories failed: {0}")]
+    Scan(String),
+}
+
+/// A component's failure to open, in Dapr's words.
+#[derive(Debug, thiserror::Error)]
+#[error("[INIT_COMPONENT_FAILURE]: initialization error occurred for {component}: {source}")]
+pub struct InitFailure {
+    component: String,
+    source: OpenError,
+}
+
+/// Whether the runtime can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Everything, the application's side included.
+    pub ready: bool,
+    /// The API that the application calls.
+    pub outbound_ready: bool,
+}
+
+/// How the end of the process was asked for through the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShutdownRequest {
+    /// Not at all.
+    #[default]
+    None,
+    /// After finishing what is in flight.
+    Graceful,
+    /// At once.
+    Forced,
+}
+
+/// The runtime of one application.
+pub struct Runtime {
+    app: Arc<App>,
+    telemetry: Arc<Telemetry>,
+    metrics: Arc<Metrics>,
+    registry: Arc<ArcSwap<Registry>>,
+    configuration: ArcSwap<Configuration>,
+    connection: AppConnection,
+    extended_metadata: Mutex<BTreeMap<String, String>>,
+    ready: AtomicBool,
+    shutdown: signal::Sender<ShutdownRequest>,
+    watching: Mutex<Option<JoinHandle<Lifecycle>>>,
+    /// Dropped to end the watching.
+    stop_watching: Mutex<Option<signal::Sender<()>>>,
+}
+
+impl Runtime {
+    /// Loads the plugins that are there, opens the declared components and starts watching.
+    ///
+    /// # Errors
+    /// [`BuildError`], as daprd ends its start: a component that fails to open without `ignoreErrors`, duplicates.
+    pub async fn build(
+        config: RuntimeConfig,
+        telemetry: Arc<Telemetry>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, BuildError> {
+        let observers = ObserverSource::new(telemetry.clone(), metrics.clone(), &config.app, config.slow_poll);
+        let definitions = definitions(&config)?;
+        let registry = Arc::new(ArcSwap::from_pointee(Registry::default()));
+        let mut lifecycle = Lifecycle::new(
+            config.app.clone(),
+            Arc::new(config.env),
+            observers.plugins(),
+            config.drain_deadline,
+            registry.clone(),
+        );
+        for definition in &definitions {
+            let components = factory::components(definition, &observers);
+            if components.is_empty() {
+                tracing::warn!(component = %definition.log_name(), origin = %definition.origin,
+                    "no building block serves this component type; it is ignored");
+            }
+            lifecycle.declare(components);
+        }
+        let host = PluginHost::new(config.plugins, observers.sink()).map_err(BuildError::PrivateFolder)?;
+        let (host, changes) = first_scan(host).await?;
+        check_failures(&lifecycle.apply(changes).await)?;
+        check_missing(config.missing_type, &lifecycle)?;
+
+        let (stop_watching, stopped) = signal::channel(());
+        let watching = tokio::spawn(keep_watching(host, lifecycle, stopped));
+        Ok(Arc::new(Self {
+            app: config.app,
+            telemetry,
+            metrics,
+            registry,
+            configuration: ArcSwap::from_pointee(config.configuration),
+            connection: config.connection,
+            extended_metadata: Mutex::default(),
+            ready: AtomicBool::new(false),
+            shutdown: signal::Sender::new(ShutdownRequest::None),
+            watching: Mutex::new(Some(watching)),
+            stop_watching: Mutex::new(Some(stop_watching)),
+        }))
+    }
+
+    /// The application served.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Where spans go.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// Where measurements go.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The components that can be called now.
+    pub fn registry(&self) -> arc_swap::Guard<Arc<Registry>> {
+        self.registry.load()
+    }
+
+    /// The merged Dapr Configuration.
+    pub fn configuration(&self) -> Arc<Configuration> {
+        self.configuration.load_full()
+    }
+
+    /// How the application is reached.
+    pub fn connection(&self) -> &AppConnection {
+        &self.connection
+    }
+
+    /// Whether the runtime can be used.
+    pub fn health(&self) -> Health {
+        // Components are open before anything listens, so the outbound side is ready as soon as it can be asked.
+        Health { ready: self.ready.load(Ordering::Acquire), outbound_ready: true }
+    }
+
+    /// Says that everything listens.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// What applications stored with `PUT /v1.0/metadata/{key}`.
+    pub fn extended_metadata(&self) -> BTreeMap<String, String> {
+        self.extended_metadata.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores one value for `GET /v1.0/metadata`.
+    pub fn set_extended_metadata(&self, key: String, value: String) {
+        self.extended_metadata.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+    }
+
+    /// Asks for the end of the process.
+    pub fn request_shutdown(&self, force: bool) {
+        let request = if force { ShutdownRequest::Forced } else { ShutdownRequest::Graceful };
+        self.shutdown.send_replace(request);
+    }
+
+    /// Told when the end of the process is asked for.
+    pub fn shutdown_requests(&self) -> signal::Receiver<ShutdownRequest> {
+        self.shutdown.subscribe()
+    }
+
+    /// Stops watching, closes every component after its last call and retires every plugin.
+    pub async fn shut_down(&self) {
+        drop(self.stop_watching.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watching) = watching {
+            match watching.await {
+                Ok(lifecycle) => lifecycle.shut_down().await,
+                Err(error) => tracing::error!(%error, "the plugin loop ended abnormally; plugins are not closed"),
+            }
+        }
+    }
+}
+
+fn definitions(config: &RuntimeConfig) -> Result<Vec<Arc<Definition>>, BuildError> {
+    let namespace = (!config.app.namespace.is_empty()).then_some(&*config.app.namespace);
+    let resources = config.components.iter().map(|(resource, _)| resource.clone()).collect();
+    let mut selected = select_for(resources, &config.app.id, namespace)?;
+    selected.retain(|resource| {
+        let denied = config.configuration.denies_component(&resource.component_type, resource.version_or_default());
+        if denied {
+            tracing::warn!(component = %resource.name, "component type is denied by the configuration; it is ignored");
+        }
+        !denied
+    });
+    let origin = |resource: &mecha_resources::Component| {
+        config.components.iter().find(|(known, _)| known == resource).map(|(_, origin)| origin.clone())
+    };
+    let definitions = selected.into_iter().map(|resource| {
+        let origin = origin(&resource).unwrap_or_default();
+        Arc::new(Definition { resource, origin })
+    });
+    Ok(definitions.collect())
+}
+
+async fn first_scan(mut host: PluginHost) -> Result<(PluginHost, Vec<Change>), BuildError> {
+    let scanned = tokio::task::spawn_blocking(move || {
+        let (changes, _look_again) = host.scan();
+        (host, changes)
+    });
+    scanned.await.map_err(|error| BuildError::Scan(error.to_string()))
+}
+
+/// As daprd: a failure ends the start unless the component says `ignoreErrors`.
+fn check_failures(failures: &[Failure]) -> Result<(), BuildError> {
+    for Failure { component, error } in failures {
+        let definition = component.definition();
+        let failure = InitFailure { component: definition.log_name(), source: error.clone() };
+        let component = definition.resource.name.clone();
+        let error = BuildError::Component { component, source: failure };
+        if definition.resource.ignore_errors {
+            tracing::error!("Ignoring error processing component: {error}");
+            continue;
+        }
+        tracing::warn!("Error processing component, daprd will exit gracefully: {error}");
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn check_missing(missing_type: MissingType, lifecycle: &Lifecycle) -> Result<(), BuildError> {
+    match lifecycle.waiting().into_iter().next() {
+        Some(component) if missing_type == MissingType::Fail => Err(BuildError::MissingType(component)),
+        _ => Ok(()),
+    }
+}
+
+async fn keep_watching(host: PluginHost, mut lifecycle: Lifecycle, mut stopped: signal::Receiver<()>) -> Lifecycle {
+    let (found, mut changes) = mpsc::channel(1);
+    let watching = tokio::spawn(watch(host, found));
+    loop {
+        tokio::select! {
+            // Only the sender's end is ever signalled.
+            _ = stopped.changed() => break,
+            change = changes.recv() => match change {
+                Some(change) => drop(lifecycle.apply(change).await),
+                None => break,
+            },
+        }
+    }
+    drop(changes);
+    if let Err(error) = watching.await {
+        tracing::error!(%error, "watching the plugin directories ended abnormally");
+    }
+    lifecycle
+}
+
+/// The components and configurations of a resource folder, told apart.
+pub fn split(resources: Vec<Loaded<Resource>>) -> (Vec<(mecha_resources::Component, String)>, Vec<PathBuf>) {
+    let (mut components, mut configurations) = (Vec::new(), Vec::new());
+    for Loaded { value, file, .. } in resources {
+        match value {
+            Resource::Component(component) => components.push((component, file.display().to_string())),
+            Resource::Configuration(_) => configurations.push(file),
+        }
+    }
+    (components, configurations)
+}
