@@ -38,3 +38,20 @@ pub enum Refusal {
     #[error("cannot copy it to {0}: {1}")]
     Copy(PathBuf, String),
 }
+
+impl Refusal {
+    /// The kind, as a label of a measurement.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::NotALibrary(_) => "not_a_library",
+            Self::Incomplete { .. } => "incomplete",
+            Self::NoExport => "no_export",
+            Self::Linker(_) => "linker",
+            Self::Incompatible(_) => "incompatible",
+            Self::PanicAborts => "panic_aborts",
+            Self::Start(_) => "start",
+            Self::Copy(..) => "copy",
+        }
+    }
+}

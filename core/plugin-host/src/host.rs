@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 use crate::image::Image;
+use crate::inspect::identity_of;
 use crate::library::Library;
-use crate::{Generation, PluginIdentity, PluginSink, Refusal};
+use crate::{Generation, PluginSink, Refusal};
 
 /// Where plugins lie and when a file counts as written.
 #[derive(Debug, Clone)]
@@ -184,13 +185,7 @@ impl PluginHost {
             return Ok(None);
         }
         let library = self.library(&image)?;
-        let identity = PluginIdentity {
-            name: library.description.name.to_string(),
-            version: library.description.version.to_string(),
-            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            sha256: image.sha256().to_owned(),
-            generation: self.next_generation,
-        };
+        let identity = identity_of(&library, &image, path, self.next_generation);
         let generation =
             Generation::start(&library, identity, path.to_owned(), directory, self.sink.clone())?;
         self.next_generation += 1;

@@ -38,17 +38,7 @@ pub struct OpenReport {
 /// # Errors
 /// The [`Refusal`] that the running process would log.
 pub async fn inspect(path: &Path, metadata: &Metadata) -> Result<PluginReport, Refusal> {
-    let copies = tempfile::Builder::new().prefix("mecha-inspect-").tempdir();
-    let copies = copies.map_err(|error| Refusal::Copy(std::env::temp_dir(), error.to_string()))?;
-    let image = Image::read(path)?;
-    let library = Library::load(&image.copy_into(copies.path())?)?;
-    let identity = PluginIdentity {
-        name: library.description.name.to_string(),
-        version: library.description.version.to_string(),
-        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        sha256: image.sha256().to_owned(),
-        generation: 1,
-    };
+    let (library, identity, _copies) = load_for_inspection(path)?;
     let generation = Generation::start(&library, identity.clone(), path.to_owned(), 0, Arc::new(Silent))?;
     let mut components = Vec::new();
     for component in &library.description.components {
@@ -57,6 +47,29 @@ pub async fn inspect(path: &Path, metadata: &Metadata) -> Result<PluginReport, R
     }
     generation.retire(Duration::from_secs(1)).await;
     Ok(PluginReport { identity, api_version: library.build.api_version.to_string(), components })
+}
+
+/// Loads a file as the running process would; the copy lives as long as the folder that is returned.
+pub(crate) fn load_for_inspection(
+    path: &Path,
+) -> Result<(Library, PluginIdentity, tempfile::TempDir), Refusal> {
+    let copies = tempfile::Builder::new().prefix("mecha-inspect-").tempdir();
+    let copies = copies.map_err(|error| Refusal::Copy(std::env::temp_dir(), error.to_string()))?;
+    let image = Image::read(path)?;
+    let library = Library::load(&image.copy_into(copies.path())?)?;
+    let identity = identity_of(&library, &image, path, 1);
+    Ok((library, identity, copies))
+}
+
+/// Who a loaded file is.
+pub(crate) fn identity_of(library: &Library, image: &Image, path: &Path, generation: u64) -> PluginIdentity {
+    PluginIdentity {
+        name: library.description.name.to_string(),
+        version: library.description.version.to_string(),
+        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        sha256: image.sha256().to_owned(),
+        generation,
+    }
 }
 
 async fn probe(generation: &Generation, component: &ComponentType, metadata: &Metadata) -> Result<(), Error> {
@@ -80,7 +93,7 @@ async fn open_and_ping<C: CapabilityObject>(
     component.ping(CallContext::background("inspect")).await.into_result()
 }
 
-struct Silent;
+pub(crate) struct Silent;
 
 impl PluginSink for Silent {
     fn span(&self, _plugin: &PluginIdentity, _span: FinishedSpan) {}
