@@ -55,7 +55,9 @@ impl<C: CapabilityObject, S> Component<C, S> {
 
     /// The settings. Only for components from the registry: they were opened, so the settings are set.
     pub(crate) fn settings(&self) -> &S {
-        self.settings.get().expect("invariant: `open_on` sets the settings before a component enters the registry")
+        self.settings
+            .get()
+            .expect("invariant: `open_on` sets the settings before a component enters the registry")
     }
 
     /// The generation that serves it now.
@@ -68,6 +70,10 @@ impl<C: CapabilityObject, S> Component<C, S> {
         self.slot.load_full().map(|open| read(&open.object))
     }
 
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
     /// Moves calls to `open`; gives what they ran on before.
     pub(crate) fn move_to(&self, open: Option<Arc<Open<C>>>) -> Option<Draining> {
         self.slot.swap(open).map(Open::release)
@@ -77,7 +83,7 @@ impl<C: CapabilityObject, S> Component<C, S> {
     pub(crate) async fn call<T>(
         &self,
         call: &Call,
-        operation: &'static Operation,
+        operation: Operation<'_>,
         start: impl FnOnce(&C, CallContext) -> AbiFuture<T>,
     ) -> Result<T, CallError> {
         // This reference is what keeps the generation from being retired under the call.
@@ -86,6 +92,7 @@ impl<C: CapabilityObject, S> Component<C, S> {
         };
         // The plugin's tokio shares no cooperative budget with ours, so the host pays for it here.
         tokio::task::coop::consume_budget().await;
+        let _in_flight = open.plugin.enter();
         let started = Instant::now();
         let span = self.observer.start(call, operation, &open.generation);
         let future = start(&open.object, call.context(span.id()));
@@ -94,7 +101,7 @@ impl<C: CapabilityObject, S> Component<C, S> {
             Some(answer) => answer.into_result().map_err(|error| self.failed(error)),
             None => Err(CallError::Timeout { component: self.name().to_owned() }),
         };
-        self.observer.finish(span, operation, &open.generation, result.as_ref().err(), &times);
+        self.observer.finish(span, operation, &open.plugin, result.as_ref().err(), &times);
         result
     }
 

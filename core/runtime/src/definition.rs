@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mecha_plugin_api::{ComponentSpec, Metadata};
-use mecha_resources::{Component as Resource, PodNameUnset, Resolved, SecretKeyRef, Sources, TemplateContext};
+use mecha_resources::component::{PodNameUnset, Resolved, Sources, TemplateContext};
+use mecha_resources::{Component as Resource, SecretKeyRef};
 
 use crate::registry::Registry;
 use crate::{App, Call, CallError};
@@ -107,7 +108,8 @@ impl Definition {
             let Ok(open) = registry.secret_store(store) else {
                 return Err(ResolveError::SecretStoreMissing { store: store.to_owned(), field: field() });
             };
-            let call = Call { app: app.clone(), trace: mecha_observability::Propagated::default(), deadline: None };
+            let call =
+                Call { app: app.clone(), trace: mecha_observability::Propagated::default(), deadline: None };
             let data = open.get(&call, &reference.name, Metadata::new()).await.map_err(|source| {
                 let (store, secret) = (store.to_owned(), reference.name.clone());
                 ResolveError::Secret { store, secret, field: field(), source }
@@ -124,7 +126,8 @@ impl Definition {
 
     /// What a plugin opens.
     pub(crate) fn spec(&self, app: &App, resolved: &Resolved) -> ComponentSpec {
-        let pairs = resolved.properties.iter().map(|property| (property.name.as_str(), property.value.as_str()));
+        let pairs =
+            resolved.properties.iter().map(|property| (property.name.as_str(), property.value.as_str()));
         ComponentSpec {
             name: self.resource.name.as_str().into(),
             type_name: self.resource.component_type.as_str().into(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mecha_observability::metrics::PluginHandle;
 use mecha_plugin_host::Generation;
 use tokio::sync::Notify;
 
@@ -10,6 +11,7 @@ use tokio::sync::Notify;
 pub(crate) struct Open<C> {
     pub(crate) object: C,
     pub(crate) generation: Arc<Generation>,
+    pub(crate) plugin: PluginHandle,
     // Dropped after the object: when it says "drained", the object is closed.
     _drained: SignalOnDrop,
 }
@@ -23,8 +25,8 @@ impl Drop for SignalOnDrop {
 }
 
 impl<C> Open<C> {
-    pub(crate) fn new(object: C, generation: Arc<Generation>) -> Arc<Self> {
-        Arc::new(Self { object, generation, _drained: SignalOnDrop(Arc::new(Notify::new())) })
+    pub(crate) fn new(object: C, generation: Arc<Generation>, plugin: PluginHandle) -> Arc<Self> {
+        Arc::new(Self { object, generation, plugin, _drained: SignalOnDrop(Arc::new(Notify::new())) })
     }
 
     /// Gives up the registry's own reference; what remains are calls in flight.

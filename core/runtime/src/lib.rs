@@ -28,7 +28,8 @@ pub use lifecycle::OpenError;
 pub use output_binding::OutputBinding;
 pub use registry::{ComponentSummary, Missing, Registry};
 pub use runtime::{
-    AppConnection, BuildError, Health, InitFailure, MissingType, Runtime, RuntimeConfig, ShutdownRequest, split,
+    AppConnection, BuildError, Health, InitFailure, MissingType, Runtime, RuntimeConfig, ShutdownRequest,
+    split,
 };
 pub use secret::SecretStore;
 pub use state::StateStore;

@@ -15,7 +15,6 @@ use tokio_util::task::TaskTracker;
 use crate::App;
 use crate::definition::ResolveError;
 use crate::drain::Draining;
-use crate::factory::Factory;
 use crate::managed::Managed;
 use crate::observe::PluginObserver;
 use crate::registry::Registry;
@@ -81,7 +80,14 @@ impl Lifecycle {
 
     /// Declares components; they open at the next [`Lifecycle::apply`].
     pub(crate) fn declare(&mut self, components: Vec<Arc<dyn Managed>>) {
-        let slots = components.into_iter().map(|component| Slot { component, failed_on: None, waiting_reported: false });
+        if !components.is_empty() {
+            self.observer.declared();
+        }
+        let slots = components.into_iter().map(|component| Slot {
+            component,
+            failed_on: None,
+            waiting_reported: false,
+        });
         self.components.extend(slots);
         self.components.sort_by_key(|slot| slot.component.capability() != Capability::SECRET_STORE);
     }
@@ -124,7 +130,9 @@ impl Lifecycle {
                 }
                 self.close_where(|current| current.path() == generation.path());
             }
-            Change::Refused { path, reason, keeps } => self.observer.refused(&path, &reason, keeps.as_deref()),
+            Change::Refused { path, reason, keeps } => {
+                self.observer.refused(&path, &reason, keeps.as_deref())
+            }
         }
     }
 
@@ -172,7 +180,12 @@ impl Lifecycle {
         found.map(|tracked| tracked.generation.clone())
     }
 
-    async fn open(&mut self, index: usize, wanted: &Arc<Generation>, old: Option<Arc<Generation>>) -> Option<Failure> {
+    async fn open(
+        &mut self,
+        index: usize,
+        wanted: &Arc<Generation>,
+        old: Option<Arc<Generation>>,
+    ) -> Option<Failure> {
         let component = self.components[index].component.clone();
         let started = Instant::now();
         match self.try_open(component.as_ref(), wanted).await {
@@ -206,7 +219,8 @@ impl Lifecycle {
     }
 
     fn report_waiting(&mut self, index: usize) {
-        let known: Vec<_> = self.generations.iter().filter(|known| known.wanted).map(|known| &*known.generation).collect();
+        let known: Vec<_> =
+            self.generations.iter().filter(|known| known.wanted).map(|known| &*known.generation).collect();
         let slot = &mut self.components[index];
         if !std::mem::replace(&mut slot.waiting_reported, true) {
             self.observer.waiting(slot.component.definition(), &known);
@@ -224,7 +238,8 @@ impl Lifecycle {
 
     /// Remembers that a component left `old`, maybe with calls still in flight.
     fn left(&mut self, old: &Generation, draining: Option<Draining>) {
-        if let Some(tracked) = self.generations.iter_mut().find(|tracked| tracked.generation.id() == old.id()) {
+        if let Some(tracked) = self.generations.iter_mut().find(|tracked| tracked.generation.id() == old.id())
+        {
             tracked.draining.extend(draining);
         }
     }
@@ -254,6 +269,7 @@ impl Lifecycle {
 async fn retire(tracked: Tracked, deadline: Duration, observer: PluginObserver) {
     let Tracked { generation, draining, .. } = tracked;
     generation.start_draining();
+    observer.draining(&generation);
     let started = Instant::now();
     let mut finished = true;
     for component in draining {

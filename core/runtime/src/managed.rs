@@ -10,7 +10,7 @@ use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
 use mecha_plugin_api::{Capability, Error, ErrorKind};
 use mecha_plugin_host::{CapabilityObject, Generation};
-use mecha_resources::Resolved;
+use mecha_resources::component::Resolved;
 
 use crate::App;
 use crate::component::Component;
@@ -44,7 +44,10 @@ pub(crate) trait Registered: CapabilityObject {
     type Settings: Send + Sync + 'static;
     /// What the runtime reads from the component's metadata.
     fn settings(definition: &Definition, resolved: &Resolved) -> Result<Self::Settings, Error>;
-    fn register(component: Arc<Component<Self, Self::Settings>>, registry: &mut Registry) -> Vec<&'static str>;
+    fn register(
+        component: Arc<Component<Self, Self::Settings>>,
+        registry: &mut Registry,
+    ) -> Vec<&'static str>;
 }
 
 impl Registered for StateStoreObject {
@@ -54,7 +57,10 @@ impl Registered for StateStoreObject {
         StateSettings::read(definition, resolved)
     }
 
-    fn register(component: Arc<Component<Self, StateSettings>>, registry: &mut Registry) -> Vec<&'static str> {
+    fn register(
+        component: Arc<Component<Self, StateSettings>>,
+        registry: &mut Registry,
+    ) -> Vec<&'static str> {
         let capabilities = component.capabilities();
         registry.state_stores.insert(component.name().into(), component);
         capabilities
@@ -109,11 +115,14 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
     ) -> Pending<'a, Result<Option<Draining>, Error>> {
         Box::pin(async move {
             self.set_settings(C::settings(self.definition(), resolved)?);
-            let (spec, timeout) = (self.definition().spec(app, resolved), self.definition().resource.init_timeout);
+            let (spec, timeout) =
+                (self.definition().spec(app, resolved), self.definition().resource.init_timeout);
             let opening = tokio::time::timeout(timeout, generation.open::<C>(spec));
-            let late = |_| Error::new(ErrorKind::TIMEOUT, format!("init timed out after {}", seconds(timeout)));
+            let late =
+                |_| Error::new(ErrorKind::TIMEOUT, format!("init timed out after {}", seconds(timeout)));
             let object = opening.await.map_err(late)??;
-            Ok(self.move_to(Some(Open::new(object, generation.clone()))))
+            let plugin = self.observer().plugin(&generation);
+            Ok(self.move_to(Some(Open::new(object, generation.clone(), plugin))))
         })
     }
 

@@ -9,9 +9,6 @@ use crate::observe::Operation;
 /// An output binding.
 pub type OutputBinding = Component<OutputBindingObject>;
 
-static INVOKE: Operation = Operation::new(0, "invoke");
-pub(crate) static OPERATIONS: [&Operation; 1] = [&INVOKE];
-
 impl OutputBinding {
     /// The operations that it takes.
     pub fn operations(&self) -> Vec<String> {
@@ -24,6 +21,7 @@ impl OutputBinding {
     /// # Errors
     /// [`CallError`].
     pub async fn invoke(&self, call: &Call, request: InvokeRequest) -> Result<InvokeResponse, CallError> {
-        self.call(call, &INVOKE, |binding, context| binding.invoke(context, request)).await
+        let name = request.operation.clone();
+        self.call(call, Operation::named(&name), |binding, context| binding.invoke(context, request)).await
     }
 }

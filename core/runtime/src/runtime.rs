@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mecha_observability::{Metrics, Telemetry};
+use mecha_observability::{Logger, Metrics, Telemetry};
 use mecha_plugin_host::{Change, HostConfig, PluginHost, watch};
 use mecha_resources::{Configuration, Loaded, Resource, select_for};
 use tokio::sync::{mpsc, watch as signal};
@@ -78,10 +78,12 @@ pub enum BuildError {
         /// Its name.
         component: String,
         /// Why, in Dapr's words.
-        source: InitFailure,
+        source: Box<InitFailure>,
     },
     /// No plugin offers a type and `components.missing` is `fail`.
-    #[error("no plugin offers the type of {0}; put its plugin into the plugins directory or set components.missing to wait")]
+    #[error(
+        "no plugin offers the type of {0}; put its plugin into the plugins directory or set components.missing to wait"
+    )]
     MissingType(String),
     /// Reading the plugins directory ended abnormally.
     #[error("looking at the plugin directories failed: {0}")]
@@ -120,7 +122,7 @@ pub enum ShutdownRequest {
 /// The runtime of one application.
 pub struct Runtime {
     app: Arc<App>,
-    telemetry: Arc<Telemetry>,
+    telemetry: Telemetry,
     metrics: Arc<Metrics>,
     registry: Arc<ArcSwap<Registry>>,
     configuration: ArcSwap<Configuration>,
@@ -140,10 +142,11 @@ impl Runtime {
     /// [`BuildError`], as daprd ends its start: a component that fails to open without `ignoreErrors`, duplicates.
     pub async fn build(
         config: RuntimeConfig,
-        telemetry: Arc<Telemetry>,
+        telemetry: Telemetry,
         metrics: Arc<Metrics>,
+        logger: Logger,
     ) -> Result<Arc<Self>, BuildError> {
-        let observers = ObserverSource::new(telemetry.clone(), metrics.clone(), &config.app, config.slow_poll);
+        let observers = ObserverSource::new(telemetry.clone(), metrics.clone(), logger, config.slow_poll);
         let definitions = definitions(&config)?;
         let registry = Arc::new(ArcSwap::from_pointee(Registry::default()));
         let mut lifecycle = Lifecycle::new(
@@ -189,7 +192,7 @@ impl Runtime {
     }
 
     /// Where spans go.
-    pub fn telemetry(&self) -> &Arc<Telemetry> {
+    pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 
@@ -252,7 +255,9 @@ impl Runtime {
         if let Some(watching) = watching {
             match watching.await {
                 Ok(lifecycle) => lifecycle.shut_down().await,
-                Err(error) => tracing::error!(%error, "the plugin loop ended abnormally; plugins are not closed"),
+                Err(error) => {
+                    tracing::error!(%error, "the plugin loop ended abnormally; plugins are not closed")
+                }
             }
         }
     }
@@ -293,7 +298,7 @@ fn check_failures(failures: &[Failure]) -> Result<(), BuildError> {
         let definition = component.definition();
         let failure = InitFailure { component: definition.log_name(), source: error.clone() };
         let component = definition.resource.name.clone();
-        let error = BuildError::Component { component, source: failure };
+        let error = BuildError::Component { component, source: Box::new(failure) };
         if definition.resource.ignore_errors {
             tracing::error!("Ignoring error processing component: {error}");
             continue;
@@ -311,7 +316,11 @@ fn check_missing(missing_type: MissingType, lifecycle: &Lifecycle) -> Result<(),
     }
 }
 
-async fn keep_watching(host: PluginHost, mut lifecycle: Lifecycle, mut stopped: signal::Receiver<()>) -> Lifecycle {
+async fn keep_watching(
+    host: PluginHost,
+    mut lifecycle: Lifecycle,
+    mut stopped: signal::Receiver<()>,
+) -> Lifecycle {
     let (found, mut changes) = mpsc::channel(1);
     let watching = tokio::spawn(watch(host, found));
     loop {

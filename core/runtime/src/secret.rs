@@ -1,5 +1,6 @@
 //! Secret stores as the runtime calls them.
 
+use mecha_observability::metrics::Operation as Measure;
 use mecha_plugin_api::Metadata;
 use mecha_plugin_api::secret::{Secret, SecretStoreObject};
 
@@ -10,9 +11,8 @@ use crate::observe::Operation;
 /// A secret store.
 pub type SecretStore = Component<SecretStoreObject>;
 
-static GET: Operation = Operation::new(0, "get");
-static BULK_GET: Operation = Operation::new(1, "bulk_get");
-pub(crate) static OPERATIONS: [&Operation; 2] = [&GET, &BULK_GET];
+const GET: Operation<'static> = Operation::new("get", Measure::Get);
+const BULK_GET: Operation<'static> = Operation::new("bulk_get", Measure::BulkGet);
 
 impl SecretStore {
     /// The keys and values of one secret.
@@ -20,7 +20,7 @@ impl SecretStore {
     /// # Errors
     /// [`CallError`].
     pub async fn get(&self, call: &Call, name: &str, metadata: Metadata) -> Result<Metadata, CallError> {
-        self.call(call, &GET, |store, context| store.get(context, name.into(), metadata)).await
+        self.call(call, GET, |store, context| store.get(context, name.into(), metadata)).await
     }
 
     /// Every secret.
@@ -28,7 +28,7 @@ impl SecretStore {
     /// # Errors
     /// [`CallError`].
     pub async fn bulk_get(&self, call: &Call, metadata: Metadata) -> Result<Vec<Secret>, CallError> {
-        let secrets = self.call(call, &BULK_GET, |store, context| store.bulk_get(context, metadata)).await?;
+        let secrets = self.call(call, BULK_GET, |store, context| store.bulk_get(context, metadata)).await?;
         Ok(secrets.into())
     }
 

@@ -3,15 +3,19 @@
 pub mod encryption;
 pub mod prefix;
 
+use mecha_observability::metrics::Operation as Measure;
 use mecha_plugin_api::state::{
-    BulkItem, DeleteRequest, GetRequest, SetRequest, StateFeatures, StateItem, StateOperation, StateStoreObject,
+    BulkItem, DeleteRequest, GetRequest, SetRequest, StateFeatures, StateItem, StateOperation,
+    StateStoreObject,
 };
-use mecha_plugin_api::{Metadata, RVec};
+use mecha_plugin_api::{Error, ErrorKind, Metadata, RVec};
+use mecha_resources::component::{Resolved, ValueSource};
 
 use crate::call::{Call, CallError};
 use crate::component::Component;
+use crate::definition::Definition;
 use crate::observe::Operation;
-use encryption::Encryption;
+use encryption::{Encryption, EncryptionError, EncryptionKey};
 use prefix::KeyPrefix;
 
 /// A state store.
@@ -23,15 +27,61 @@ pub struct StateSettings {
     pub(crate) encryption: Option<Encryption>,
 }
 
-static GET: Operation = Operation::new(0, "get");
-static SET: Operation = Operation::new(1, "set");
-static DELETE: Operation = Operation::new(2, "delete");
-static BULK_GET: Operation = Operation::new(3, "bulk_get");
-static BULK_SET: Operation = Operation::new(4, "bulk_set");
-static BULK_DELETE: Operation = Operation::new(5, "bulk_delete");
-static TRANSACTION: Operation = Operation::new(6, "transaction");
-pub(crate) static OPERATIONS: [&Operation; 7] =
-    [&GET, &SET, &DELETE, &BULK_GET, &BULK_SET, &BULK_DELETE, &TRANSACTION];
+const PRIMARY_KEY: &str = "primaryEncryptionKey";
+const SECONDARY_KEY: &str = "secondaryEncryptionKey";
+
+impl StateSettings {
+    pub(crate) fn read(definition: &Definition, resolved: &Resolved) -> Result<Self, Error> {
+        let strategy =
+            resolved.properties.iter().find(|property| property.name.eq_ignore_ascii_case("keyPrefix"));
+        let strategy = strategy.map(|property| property.value.as_str()).filter(|value| !value.is_empty());
+        let key_prefix = KeyPrefix::parse(strategy);
+        let key_prefix =
+            key_prefix.map_err(|error| Error::invalid(error.to_string()).with_field("keyPrefix"))?;
+        let key = |field: &str| {
+            encryption_key(field, definition, resolved).map_err(|error| wrong_key(field, &error))
+        };
+        let (primary, secondary) = (key(PRIMARY_KEY)?, key(SECONDARY_KEY)?);
+        let encryption = match (primary, secondary) {
+            (Some(primary), secondary) => Some(Encryption::new(primary, secondary)),
+            (None, Some(_)) => {
+                return Err(Error::invalid("is set without a primaryEncryptionKey").with_field(SECONDARY_KEY));
+            }
+            (None, None) => None,
+        };
+        Ok(Self { key_prefix, encryption })
+    }
+}
+
+fn wrong_key(field: &str, error: &EncryptionError) -> Error {
+    Error::new(ErrorKind::INVALID, error.to_string()).with_field(field)
+}
+
+/// The key under `field`; its name is the secret's. A key that does not come from a secret is refused: daprd silently stores
+/// such a store's values in clear.
+fn encryption_key(
+    field: &str,
+    definition: &Definition,
+    resolved: &Resolved,
+) -> Result<Option<EncryptionKey>, EncryptionError> {
+    let Some(property) = resolved.properties.iter().find(|property| property.name == field) else {
+        return Ok(None);
+    };
+    let item = definition.resource.metadata.iter().rfind(|item| item.name == field);
+    let secret = item.and_then(|item| item.secret_key_ref.as_ref());
+    match secret.filter(|_| property.source == ValueSource::Secret) {
+        Some(secret) => EncryptionKey::from_hex(&secret.name, &property.value).map(Some),
+        None => Err(EncryptionError::Unnamed),
+    }
+}
+
+const GET: Operation<'static> = Operation::new("get", Measure::Get);
+const SET: Operation<'static> = Operation::new("set", Measure::Set);
+const DELETE: Operation<'static> = Operation::new("delete", Measure::Delete);
+const BULK_GET: Operation<'static> = Operation::new("bulk_get", Measure::BulkGet);
+const BULK_SET: Operation<'static> = Operation::new("bulk_set", Measure::Set);
+const BULK_DELETE: Operation<'static> = Operation::new("bulk_delete", Measure::BulkDelete);
+const TRANSACTION: Operation<'static> = Operation::new("transaction", Measure::Transaction);
 
 impl StateStore {
     /// What the store can do.
@@ -59,7 +109,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn get(&self, call: &Call, request: GetRequest) -> Result<Option<StateItem>, CallError> {
-        Ok(self.call(call, &GET, |store, context| store.get(context, request)).await?.into())
+        Ok(self.call(call, GET, |store, context| store.get(context, request)).await?.into())
     }
 
     /// Writes a key.
@@ -67,7 +117,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn set(&self, call: &Call, request: SetRequest) -> Result<(), CallError> {
-        self.call(call, &SET, |store, context| store.set(context, request)).await
+        self.call(call, SET, |store, context| store.set(context, request)).await
     }
 
     /// Deletes a key.
@@ -75,7 +125,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn delete(&self, call: &Call, request: DeleteRequest) -> Result<(), CallError> {
-        self.call(call, &DELETE, |store, context| store.delete(context, request)).await
+        self.call(call, DELETE, |store, context| store.delete(context, request)).await
     }
 
     /// Reads several keys.
@@ -89,7 +139,9 @@ impl StateStore {
         parallelism: u32,
     ) -> Result<Vec<BulkItem>, CallError> {
         let requests = RVec::from(requests);
-        let items = self.call(call, &BULK_GET, |store, context| store.bulk_get(context, requests, parallelism)).await?;
+        let items = self
+            .call(call, BULK_GET, |store, context| store.bulk_get(context, requests, parallelism))
+            .await?;
         Ok(items.into())
     }
 
@@ -98,7 +150,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn bulk_set(&self, call: &Call, requests: Vec<SetRequest>) -> Result<(), CallError> {
-        self.call(call, &BULK_SET, |store, context| store.bulk_set(context, requests.into())).await
+        self.call(call, BULK_SET, |store, context| store.bulk_set(context, requests.into())).await
     }
 
     /// Deletes several keys.
@@ -106,7 +158,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn bulk_delete(&self, call: &Call, requests: Vec<DeleteRequest>) -> Result<(), CallError> {
-        self.call(call, &BULK_DELETE, |store, context| store.bulk_delete(context, requests.into())).await
+        self.call(call, BULK_DELETE, |store, context| store.bulk_delete(context, requests.into())).await
     }
 
     /// Applies all operations or none.
@@ -120,7 +172,7 @@ impl StateStore {
         metadata: Metadata,
     ) -> Result<(), CallError> {
         let operations = RVec::from(operations);
-        self.call(call, &TRANSACTION, |store, context| store.transact(context, operations, metadata)).await
+        self.call(call, TRANSACTION, |store, context| store.transact(context, operations, metadata)).await
     }
 
     pub(crate) fn capabilities(&self) -> Vec<&'static str> {
