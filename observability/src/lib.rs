@@ -28,4 +28,4 @@ pub use logs::{LogFormat, LogLevel, LogOutput, LogRecord, LogSettings, Logger};
 pub use metrics::{Metrics, MetricsSettings};
 pub use sampling::Sampler;
 pub use span::{ActiveSpan, AttributeValue, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
-pub use telemetry::{BatchSettings, OtlpProtocol, OtlpSettings, Telemetry, TraceSettings};
+pub use telemetry::{BatchSettings, OtlpProtocol, OtlpSettings, Service, Telemetry, TraceSettings};

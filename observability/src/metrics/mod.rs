@@ -2,7 +2,7 @@
 //!
 //! A caller resolves a handle once (a component's, a route's, a method's) and keeps it; recording through it is an atomic add,
 //! without look-up, formatting or lock. Series come into being with the first record. Every label that a caller could fill
-//! with what it likes is bounded ([`bounded`]), so that a scan of random paths cannot eat the memory.
+//! with what it likes is bounded, so that a scan of random paths cannot eat the memory.
 
 mod bounded;
 mod component;

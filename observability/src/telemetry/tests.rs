@@ -23,6 +23,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
+mod tls;
+
 use super::*;
 use crate::logs::{LogOutput, LogSettings};
 use crate::metrics::{Metrics, MetricsSettings};

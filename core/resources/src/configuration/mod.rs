@@ -1,10 +1,9 @@
 //! The Configuration resource: settings of the runtime that Dapr keeps in files of their own (`--config`).
 //!
-//! One submodule per section; `merge` loads several files over each other, `environment` applies the `OTEL_*`
-//! variables as Dapr does.
+//! One submodule per section; `merge` loads several files over each other.
 
 mod access;
-mod environment;
+mod headers;
 mod merge;
 mod metrics;
 mod pipeline;
@@ -22,7 +21,7 @@ use crate::{
 pub use access::{
     AccessControl, ApiAccess, ApiProtocol, ApiRule, AppOperation, AppPolicy, Feature, SecretScope,
 };
-pub use environment::{HeaderError, OtelVariableError, parse_headers};
+pub use headers::{HeaderError, parse_headers};
 pub use merge::load_configuration;
 pub use metrics::{DEFAULT_LATENCY_BUCKETS, HttpMetrics, MetricLabel, MetricRule, Metrics};
 pub use pipeline::{Handler, NameResolution, Pipeline, Selector, SelectorField};
