@@ -1,1 +1,26 @@
-//! 
+//! SQLite as a Mecha plugin: the state store `state.sqlite`, on disk exactly as Dapr lays it out.
+//!
+//! A call goes through `state.rs` (what a request means) and `state/rows.rs` (the SQL) on a thread of `client.rs`: writes on
+//! one, several at a time in one transaction (`client/writer.rs`), reads on a few others (`client/reader.rs`).
+
+mod client;
+mod error;
+mod metadata;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use mecha_plugin_api::Plugin;
+
+use crate::client::OpenFiles;
+use crate::state::SqliteState;
+
+mecha_plugin_api::export!(plugin);
+
+fn plugin() -> Plugin {
+    let files = Arc::new(OpenFiles::default());
+    Plugin::new("sqlite", env!("CARGO_PKG_VERSION"))
+        .state_store("state.sqlite", move |spec| SqliteState::open(spec, files.clone()))
+}

@@ -38,7 +38,7 @@ async fn runtime(redis: &Redis, configuration: &str) -> (Mecha, tempfile::NamedT
     let mecha = Mecha::builder()
         .app_id("traced")
         .plugin("redis")
-        .component_with("store", "state.redis", &[("redisHost", &redis.addr())])
+        .component_with("store", "state.redis", &[("redisHost", &redis.addr().to_string())])
         .flag("--config", file.path().to_str().unwrap())
         .start()
         .await
@@ -47,7 +47,7 @@ async fn runtime(redis: &Redis, configuration: &str) -> (Mecha, tempfile::NamedT
 }
 
 async fn one_trace(protocol: &str) {
-    let (redis, collector) = (Redis::shared().await.unwrap(), OtlpCollector::start().await.unwrap());
+    let (redis, collector) = (Redis::shared().unwrap(), OtlpCollector::start().await.unwrap());
     let (mecha, _file) = runtime(&redis, &tracing_to(&collector, protocol)).await;
     let reply = save(&mecha, "01").await;
     assert_eq!(reply.status, 204, "{}", reply.text());
@@ -87,7 +87,7 @@ async fn a_save_is_one_trace_down_into_the_plugin_over_http() {
 
 #[tokio::test]
 async fn an_unsampled_call_exports_nothing() {
-    let (redis, collector) = (Redis::shared().await.unwrap(), OtlpCollector::start().await.unwrap());
+    let (redis, collector) = (Redis::shared().unwrap(), OtlpCollector::start().await.unwrap());
     let (mecha, _file) = runtime(&redis, &tracing_to(&collector, "grpc")).await;
     assert_eq!(save(&mecha, "00").await.status, 204);
     // The sampled call after it shows that the pipeline is up and has passed the unsampled one.

@@ -1,0 +1,33 @@
+//! The components' metadata: Dapr's fields and their defaults.
+
+use std::path::PathBuf;
+
+use mecha_plugin_api::{ComponentSpec, Error, Result};
+
+/// The field that every complaint about the file names.
+pub(crate) const SECRETS_FILE: &str = "secretsFile";
+
+/// What the author of a `secretstores.local.file` component asked for.
+pub(crate) struct FileSettings {
+    pub(crate) path: PathBuf,
+    /// Stands between the names of nested keys.
+    pub(crate) separator: String,
+    /// Whether each top-level object is one secret with several keys.
+    pub(crate) multi_valued: bool,
+}
+
+impl FileSettings {
+    pub(crate) fn new(spec: &ComponentSpec) -> Result<Self> {
+        let missing = || Error::invalid("missing local secrets file in metadata").with_field(SECRETS_FILE);
+        Ok(Self {
+            path: spec.text(SECRETS_FILE).ok_or_else(missing)?.into(),
+            separator: spec.text("nestedSeparator").unwrap_or(":").to_owned(),
+            multi_valued: spec.flag("multiValued"),
+        })
+    }
+}
+
+/// The prefix of a `secretstores.local.env` component; empty when there is none.
+pub(crate) fn env_prefix(spec: &ComponentSpec) -> String {
+    spec.text("prefix").unwrap_or_default().to_owned()
+}
