@@ -13,7 +13,8 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn generations(text: &str, state: &str) -> f64 {
     let label = format!("state=\"{state}\"");
-    let lines = text.lines().filter(|line| line.starts_with("mecha_plugin_generations{") && line.contains(&label));
+    let lines =
+        text.lines().filter(|line| line.starts_with("mecha_plugin_generations{") && line.contains(&label));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
@@ -71,8 +72,15 @@ async fn no_call_fails_while_the_plugin_is_replaced_200_times() {
     .await
     .unwrap();
     let grown = mecha.rss_bytes().unwrap().saturating_sub(before);
-    println!("{SWAPS} swaps under {CLIENTS} clients: {failed} of {} calls failed", calls.load(Ordering::Relaxed));
-    println!("resident memory: {} KiB after the first two swaps, grown by {} KiB", before / 1024, grown / 1024);
+    println!(
+        "{SWAPS} swaps under {CLIENTS} clients: {failed} of {} calls failed",
+        calls.load(Ordering::Relaxed)
+    );
+    println!(
+        "resident memory: {} KiB after the first two swaps, grown by {} KiB",
+        before / 1024,
+        grown / 1024
+    );
     assert_eq!(failed, 0);
     assert!(calls.load(Ordering::Relaxed) > SWAPS as u64);
     // Both builds are mapped already; what remains is the allocator's slack under load.

@@ -21,7 +21,12 @@ async fn status_of(mecha: &Mecha, path: &str) -> Result<u16> {
 async fn serves(mecha: &Mecha, build: &str) -> Result<()> {
     eventually(SOON, || async {
         let reply = mecha.http().get(&mecha.http_url("/v1.0/state/store/key")).await?;
-        ensure!(reply.status == 200 && reply.text() == format!("\"{build}\""), "{}: {}", reply.status, reply.text());
+        ensure!(
+            reply.status == 200 && reply.text() == format!("\"{build}\""),
+            "{}: {}",
+            reply.status,
+            reply.text()
+        );
         Ok(())
     })
     .await
@@ -60,7 +65,11 @@ async fn a_dropped_plugin_serves_within_two_seconds_and_a_removed_one_gives_the_
 
 /// Puts `name` beside a working plugin and expects one line that holds `reason`, with everything else going on.
 async fn refused(name: &str, content: Vec<u8>, reason: &str) {
-    let mecha = probe_runtime().library("libmecha_plugin_probe.so", fixture("probe-a").unwrap()).start().await.unwrap();
+    let mecha = probe_runtime()
+        .library("libmecha_plugin_probe.so", fixture("probe-a").unwrap())
+        .start()
+        .await
+        .unwrap();
     let file = mecha.plugins().put_bytes(name, &content).unwrap();
     let line = mecha.logs().wait_for(reason, SOON).await.unwrap();
     assert!(line.contains(name), "{line}");
@@ -70,12 +79,22 @@ async fn refused(name: &str, content: Vec<u8>, reason: &str) {
     assert_eq!(again.len(), 1, "{again:?}");
     let report = inspect(&file).await;
     assert!(report.contains(reason), "{report}");
-    assert_eq!(mecha.metrics().await.unwrap().lines().filter(|line| line.starts_with("mecha_plugin_refused")).count(), 1);
+    assert_eq!(
+        mecha
+            .metrics()
+            .await
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("mecha_plugin_refused"))
+            .count(),
+        1
+    );
 }
 
 async fn inspect(file: &std::path::Path) -> String {
     let binary = mecha_testkit::mecha_binary().unwrap();
-    let output = tokio::process::Command::new(binary).args(["plugin", "inspect"]).arg(file).output().await.unwrap();
+    let output =
+        tokio::process::Command::new(binary).args(["plugin", "inspect"]).arg(file).output().await.unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -114,18 +133,16 @@ async fn a_library_of_another_boundary_is_refused() {
 
 #[tokio::test]
 async fn a_library_that_aborts_on_panic_is_refused() {
-    refused("abort.so", fs::read(fixture("probe-panic-abort").unwrap()).unwrap(), "built with panic=abort").await;
+    refused("abort.so", fs::read(fixture("probe-panic-abort").unwrap()).unwrap(), "built with panic=abort")
+        .await;
 }
 
 #[tokio::test]
 async fn a_plugin_that_panics_when_it_opens_stops_nothing() {
-    let mecha = probe_runtime()
-        .component("memory", "state.in-memory")
-        .plugin("memory")
-        .start()
-        .await
-        .unwrap();
-    let file = mecha.plugins().put(&fixture("probe-panics-open").unwrap(), "libmecha_plugin_probe.so").unwrap();
+    let mecha =
+        probe_runtime().component("memory", "state.in-memory").plugin("memory").start().await.unwrap();
+    let file =
+        mecha.plugins().put(&fixture("probe-panics-open").unwrap(), "libmecha_plugin_probe.so").unwrap();
     let line = mecha.logs().wait_for("this build panics when it opens", SOON).await.unwrap();
     assert!(line.contains("store (state.probe/v1)"), "{line}");
     assert_eq!(status_of(&mecha, "/v1.0/state/memory/key").await.unwrap(), 204);
@@ -182,11 +199,16 @@ async fn the_earlier_directory_serves_and_the_later_one_takes_over() {
 #[tokio::test]
 async fn identical_content_is_not_loaded_again() {
     let library = plugin_library("memory").unwrap();
-    let mecha = Mecha::builder().plugin("memory").component("store", "state.in-memory").start().await.unwrap();
+    let mecha =
+        Mecha::builder().plugin("memory").component("store", "state.in-memory").start().await.unwrap();
     let mark = mecha.logs().mark();
     mecha.replace_plugin("memory", &library).unwrap();
     // A second, other file shows that the first look is over.
     mecha.plugins().put_bytes("text.so", b"not a library").unwrap();
     mecha.logs().wait_after(mark, "not a shared library", SOON).await.unwrap();
-    assert!(mecha.logs().lines()[mark..].iter().all(|line| !line.contains("plugin loaded")), "{}", mecha.logs().tail());
+    assert!(
+        mecha.logs().lines()[mark..].iter().all(|line| !line.contains("plugin loaded")),
+        "{}",
+        mecha.logs().tail()
+    );
 }

@@ -58,7 +58,8 @@ async fn the_shutdown_api_ends_the_process() {
 async fn a_call_that_never_ends_does_not_hold_the_process() {
     let builder = Mecha::builder().component_with("store", "state.probe", &[("delay", "1h")]);
     let builder = builder.flag("--dapr-graceful-shutdown-seconds", "1");
-    let mut mecha = builder.library("libmecha_plugin_probe.so", fixture("probe-a").unwrap()).start().await.unwrap();
+    let mut mecha =
+        builder.library("libmecha_plugin_probe.so", fixture("probe-a").unwrap()).start().await.unwrap();
     let (http, url) = (mecha_testkit::HttpClient::new(), mecha.http_url("/v1.0/state/store/key"));
     let call = tokio::spawn(async move { http.get(&url).await });
     eventually(SOON, || async {

@@ -1,0 +1,5 @@
+//! What the runtime is and serves.
+
+pub(crate) mod grpc;
+pub(crate) mod http;
+mod service;

@@ -1,0 +1,48 @@
+//! The runtime's description of itself, in the protocol's message.
+
+use std::collections::HashMap;
+
+use mecha_proto::runtime::v1 as pb;
+use mecha_runtime::Runtime;
+
+/// Shown beside what applications stored; SDKs read the first as the runtime's version.
+const RUNTIME_VERSION: &str = "daprRuntimeVersion";
+
+pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
+    let registry = runtime.registry();
+    let components = registry.components().iter().map(|component| pb::RegisteredComponents {
+        name: component.name.clone(),
+        r#type: component.type_name.clone(),
+        version: component.version.clone(),
+        capabilities: component.capabilities.iter().map(|word| (*word).to_owned()).collect(),
+    });
+    let connection = runtime.connection();
+    let app_connection_properties = connection.port.map(|port| pb::AppConnectionProperties {
+        port: port.into(),
+        protocol: connection.protocol.clone(),
+        channel_address: connection.channel_address.clone(),
+        max_concurrency: connection.max_concurrency.max(0),
+        health: None,
+    });
+    let configuration = runtime.configuration();
+    pb::GetMetadataResponse {
+        id: runtime.app().id.to_string(),
+        runtime_version: crate::DAPR_VERSION.to_owned(),
+        registered_components: components.collect(),
+        extended_metadata: extended(runtime),
+        enabled_features: configuration.enabled_features().into_iter().map(str::to_owned).collect(),
+        app_connection_properties,
+        actor_runtime: Some(pb::ActorRuntime {
+            runtime_status: pb::actor_runtime::ActorRuntimeStatus::Disabled.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn extended(runtime: &Runtime) -> HashMap<String, String> {
+    let mut extended: HashMap<String, String> = runtime.extended_metadata().into_iter().collect();
+    extended.insert(RUNTIME_VERSION.to_owned(), crate::DAPR_VERSION.to_owned());
+    extended.insert("mechaVersion".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    extended
+}

@@ -1,0 +1,6 @@
+//! The building blocks: `service` holds the semantics, `http` and `grpc` only translate.
+
+pub(crate) mod bindings;
+pub(crate) mod metadata;
+pub(crate) mod secrets;
+pub(crate) mod state;
