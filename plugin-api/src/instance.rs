@@ -261,10 +261,23 @@ impl CallScope {
     }
 }
 
+thread_local! {
+    /// Where the last panic of this thread began.
+    static PANICKED_AT: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Keeps the library's panics off standard error: each becomes one error, which the host logs.
+pub(crate) fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        PANICKED_AT.set(panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())));
+    }));
+}
+
 /// Runs plugin code that does not await; a panic becomes an error.
 pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        Error::new(ErrorKind::PANIC, format!("the plugin panicked: {}", panic_text(panic.as_ref())))
+        let place = PANICKED_AT.take().unwrap_or_default();
+        Error::new(ErrorKind::PANIC, format!("the plugin panicked: {}{place}", panic_text(panic.as_ref())))
     })
 }
 

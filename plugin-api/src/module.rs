@@ -14,7 +14,7 @@ use abi_stable::{StableAbi, declare_root_module_statics};
 use crate::binding::{InputBindingObject, OutputBindingObject};
 use crate::component::{ComponentSpec, PluginDescription};
 use crate::host::{HostObject, LogLevel};
-use crate::instance::{AbiFuture, AbiResult, ComponentScope, Instance, catch};
+use crate::instance::{AbiFuture, AbiResult, ComponentScope, Instance, catch, quiet_panics};
 use crate::plugin::{Openers, Plugin};
 use crate::pubsub::PubSubObject;
 use crate::secret::SecretStoreObject;
@@ -144,6 +144,7 @@ pub fn describe(declare: fn() -> Plugin) -> AbiResult<PluginDescription> {
 pub fn start(declare: fn() -> Plugin, host: HostObject) -> AbiResult<PluginObject> {
     let started = catch(|| {
         telemetry::install();
+        quiet_panics();
         let plugin = declare();
         let instance = Instance::start(&plugin.describe().name, host)?;
         Ok::<_, Error>(PluginAbi_TO::from_value(Running { plugin, instance }, sabi_trait::TD_Opaque))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mecha_observability::{Logger, Metrics, Telemetry};
@@ -284,12 +284,24 @@ fn definitions(config: &RuntimeConfig) -> Result<Vec<Arc<Definition>>, BuildErro
     Ok(definitions.collect())
 }
 
+/// How long the start waits for files that were written a moment ago; what settles later is picked up by the watching.
+const START_SETTLE: Duration = Duration::from_secs(1);
+
 async fn first_scan(mut host: PluginHost) -> Result<(PluginHost, Vec<Change>), BuildError> {
-    let scanned = tokio::task::spawn_blocking(move || {
-        let (changes, _look_again) = host.scan();
-        (host, changes)
-    });
-    scanned.await.map_err(|error| BuildError::Scan(error.to_string()))
+    let (mut found, deadline) = (Vec::new(), Instant::now() + START_SETTLE);
+    loop {
+        let scanned = tokio::task::spawn_blocking(move || {
+            let result = host.scan();
+            (host, result)
+        });
+        let (changes, look_again);
+        (host, (changes, look_again)) = scanned.await.map_err(|error| BuildError::Scan(error.to_string()))?;
+        found.extend(changes);
+        match look_again {
+            Some(wait) if Instant::now() + wait < deadline => tokio::time::sleep(wait).await,
+            _ => return Ok((host, found)),
+        }
+    }
 }
 
 /// As daprd: a failure ends the start unless the component says `ignoreErrors`.
