@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, IF_MATCH};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use mecha_observability::{ActiveSpan, Propagated, names};
+use mecha_observability::{ActiveSpan, BaggageError, Propagated, names};
 use mecha_resources::configuration::ApiProtocol;
 use mecha_runtime::{Call, Runtime};
 use tonic::Code;
@@ -43,7 +43,7 @@ impl Edge {
         let received = body.size_hint().lower();
         let reply = match propagated(&head.headers) {
             Ok(incoming) => self.traced(&head, &route, incoming, body).await,
-            Err(reply) => reply,
+            Err(error) => invalid_baggage(&error),
         };
         let elapsed = started.elapsed();
         let metrics = &self.runtime.metrics().http;
@@ -226,18 +226,19 @@ fn too_large() -> Reply {
 }
 
 /// What the caller's headers say about the trace; invalid baggage is the caller's mistake.
-fn propagated(headers: &HeaderMap) -> Result<Propagated, Reply> {
+fn propagated(headers: &HeaderMap) -> Result<Propagated, BaggageError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let read = Propagated::from_headers(
+    Propagated::from_headers(
         text(names::header::TRACEPARENT),
         text(names::header::TRACESTATE),
         text(names::header::BAGGAGE),
-    );
-    read.map_err(|error| {
-        let mut reply = Reply::text(StatusCode::BAD_REQUEST, "");
-        reply.body = format!("invalid baggage header: {error}\n").into();
-        reply
-    })
+    )
+}
+
+fn invalid_baggage(error: &BaggageError) -> Reply {
+    let mut reply = Reply::text(StatusCode::BAD_REQUEST, "");
+    reply.body = format!("invalid baggage header: {error}\n").into();
+    reply
 }
 
 fn finish(span: Option<ActiveSpan>, head: &http::request::Parts, reply: &Reply) {
