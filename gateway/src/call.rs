@@ -1,6 +1,6 @@
 //! From a request's trace headers to the call that goes down to the components.
 
-use mecha_observability::{ActiveSpan, Propagated, SpanKind, TraceContext, names};
+use mecha_observability::{ActiveSpan, Propagated, SpanKind, names};
 use mecha_runtime::{Call, Runtime};
 
 /// Begins a request: decides sampling, opens the server span when the request is recorded.
@@ -15,11 +15,6 @@ pub(crate) fn begin(runtime: &Runtime, incoming: Propagated, name: &str) -> (Cal
     }
     let trace = Propagated { context, ..incoming };
     (Call { app: runtime.app().clone(), trace, deadline: None }, span)
-}
-
-/// Whether ids should be sent back: tracing is on.
-pub(crate) fn returns_ids(context: TraceContext) -> bool {
-    context.is_valid()
 }
 
 /// Compares without telling by its time how much was right.

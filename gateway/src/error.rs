@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::StatusCode;
-use mecha_plugin_api::ErrorKind;
+use mecha_plugin_api::{ErrorKind, Metadata};
 use mecha_proto::error_model::{ErrorDetails, StatusExt};
 use mecha_runtime::CallError;
-use serde_json::json;
+use serde_json::{Value, json};
+use tonic::metadata::{MetadataKey, MetadataValue};
 use tonic::{Code, Status};
+
+const DOMAIN: &str = "dapr.io";
 
 /// What a caller is told. Codes and texts are Dapr's.
 #[derive(Debug, Clone)]
@@ -18,13 +21,26 @@ pub struct ApiError {
     pub(crate) http: StatusCode,
     pub(crate) grpc: Code,
     pub(crate) message: String,
-    pub(crate) details: Option<Box<Details>>,
+    pub(crate) details: Details,
+    /// What the component said besides; goes out as `metadata.<key>` in both protocols.
+    pub(crate) metadata: Metadata,
 }
 
 /// Details in gRPC's richer error model.
+#[derive(Debug, Clone)]
+pub(crate) enum Details {
+    /// None in either protocol.
+    None,
+    /// Over gRPC an ErrorInfo whose reason is the code; none over HTTP. What Dapr calls a basic error.
+    Basic,
+    /// The same list in both protocols.
+    Full(Box<FullDetails>),
+}
+
+/// The parts of a full list of details.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Details {
-    /// The reason of an ErrorInfo.
+pub(crate) struct FullDetails {
+    /// The reason of the ErrorInfo.
     pub(crate) reason: &'static str,
     /// The metadata of the ErrorInfo.
     pub(crate) metadata: Vec<(&'static str, String)>,
@@ -36,9 +52,8 @@ pub(crate) struct Details {
     pub(crate) help: Option<(&'static str, &'static str)>,
 }
 
-const DOMAIN: &str = "dapr.io";
-
 impl ApiError {
+    /// An error without details.
     pub(crate) fn new(
         code: &'static str,
         category: &'static str,
@@ -46,17 +61,37 @@ impl ApiError {
         grpc: Code,
         message: impl Into<String>,
     ) -> Self {
-        Self { code, category, http, grpc, message: message.into(), details: None }
+        let (message, details, metadata) = (message.into(), Details::None, Metadata::new());
+        Self { code, category, http, grpc, message, details, metadata }
     }
 
-    pub(crate) fn malformed(reason: impl std::fmt::Display) -> Self {
-        let message = format!("failed deserializing HTTP body: {reason}");
-        Self::new("ERR_MALFORMED_REQUEST", "common", StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
+    /// An error that is Dapr's "basic" one.
+    pub(crate) fn basic(
+        code: &'static str,
+        category: &'static str,
+        http: StatusCode,
+        grpc: Code,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { details: Details::Basic, ..Self::new(code, category, http, grpc, message) }
     }
 
-    pub(crate) fn with(mut self, details: Details) -> Self {
-        self.details = Some(Box::new(details));
-        self
+    /// A request that cannot be understood.
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        let (http, grpc) = (StatusCode::BAD_REQUEST, Code::InvalidArgument);
+        Self::new("ERR_MALFORMED_REQUEST", "common", http, grpc, message)
+    }
+
+    /// A body that cannot be understood.
+    pub(crate) fn malformed_body(reason: impl std::fmt::Display) -> Self {
+        Self::malformed(format!("failed deserializing HTTP body: {reason}"))
+    }
+
+    /// What is no route: Dapr takes it for an invocation of nobody.
+    pub(crate) fn no_target() -> Self {
+        let message = "failed getting app id either from the URL path or the header dapr-app-id";
+        let (http, grpc) = (StatusCode::NOT_FOUND, Code::NotFound);
+        Self::new("ERR_DIRECT_INVOKE", "service-invocation", http, grpc, message)
     }
 
     /// A component's failure as `code`, with the status that its kind stands for.
@@ -67,13 +102,18 @@ impl ApiError {
         message: String,
     ) -> Self {
         let (http, grpc) = statuses(error);
-        Self::new(code, category, http, grpc, message)
+        Self::basic(code, category, http, grpc, message)
+    }
+
+    pub(crate) fn with(mut self, details: FullDetails) -> Self {
+        self.details = Details::Full(Box::new(details));
+        self
     }
 
     /// The JSON body.
     pub(crate) fn json(&self) -> Bytes {
         let mut body = json!({"errorCode": self.code, "message": self.message});
-        if let Some(details) = &self.details {
+        if let Details::Full(details) = &self.details {
             body["details"] = details.json();
         }
         Bytes::from(body.to_string())
@@ -81,11 +121,31 @@ impl ApiError {
 
     /// The gRPC status.
     pub(crate) fn status(&self) -> Status {
-        match &self.details {
+        let details = match &self.details {
+            Details::None => None,
+            Details::Basic => Some(ErrorDetails::with_error_info(self.code, DOMAIN, HashMap::new())),
+            Details::Full(details) => Some(details.model()),
+        };
+        let mut status = match details {
             None => Status::new(self.grpc, self.message.clone()),
-            Some(details) => Status::with_error_details(self.grpc, self.message.clone(), details.model()),
+            Some(details) => Status::with_error_details(self.grpc, self.message.clone(), details),
+        };
+        for (key, value) in self.metadata.iter() {
+            let key = MetadataKey::from_bytes(format!("metadata.{key}").to_ascii_lowercase().as_bytes());
+            if let (Ok(key), Ok(value)) = (key, MetadataValue::try_from(value)) {
+                status.metadata_mut().insert(key, value);
+            }
         }
+        status
     }
+}
+
+/// A status that Dapr makes from an HTTP one: its text, and the reason among the details.
+pub(crate) fn from_http_status(http: StatusCode, grpc: Code, reason: &str) -> Status {
+    let text = http.canonical_reason().unwrap_or_default();
+    let metadata = [("http.code", http.as_str()), ("http.error_message", reason)];
+    let metadata = HashMap::from(metadata.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    Status::with_error_details(grpc, text, ErrorDetails::with_error_info(text, DOMAIN, metadata))
 }
 
 /// HTTP status and gRPC code of a component's failure.
@@ -101,14 +161,15 @@ fn statuses(error: &CallError) -> (StatusCode, Code) {
     }
 }
 
-impl Details {
-    fn json(&self) -> serde_json::Value {
+impl FullDetails {
+    fn json(&self) -> Value {
+        let metadata: serde_json::Map<_, _> =
+            self.metadata.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         let mut list = vec![json!({
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": self.reason,
             "domain": DOMAIN,
-            "metadata": self.metadata.iter().map(|(key, value)| ((*key).to_owned(), json!(value)))
-                .collect::<serde_json::Map<_, _>>(),
+            "metadata": metadata,
         })];
         if let Some((kind, name)) = &self.resource {
             list.push(json!({
@@ -148,8 +209,23 @@ impl Details {
     }
 }
 
-impl From<ApiError> for Status {
-    fn from(error: ApiError) -> Self {
-        error.status()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_basic_error_has_its_code_as_reason_over_grpc_only() {
+        let error = ApiError::basic("ERR_X", "x", StatusCode::CONFLICT, Code::Aborted, "no");
+        assert_eq!(error.json(), r#"{"errorCode":"ERR_X","message":"no"}"#);
+        let info = error.status().get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("ERR_X", "dapr.io"));
+    }
+
+    #[test]
+    fn metadata_of_a_failure_goes_out_with_it() {
+        let mut error = ApiError::malformed("no");
+        error.metadata.insert("statusCode", "404");
+        let status = error.status();
+        assert_eq!(status.metadata().get("metadata.statuscode").unwrap(), "404");
     }
 }

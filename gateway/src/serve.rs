@@ -7,21 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use mecha_observability::metrics::CONTENT_TYPE;
-use mecha_proto::runtime::v1::dapr_server::DaprServer;
 use mecha_runtime::Runtime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
-use crate::grpc::DaprService;
+use crate::grpc::GrpcEdge;
 use crate::http::Edge;
 
 /// As daprd waits for a request's headers.
@@ -82,6 +79,8 @@ pub async fn serve(runtime: Arc<Runtime>, config: ServeConfig) -> Result<Serving
     let addresses =
         if config.addresses.is_empty() { vec!["0.0.0.0".to_owned()] } else { config.addresses.clone() };
     let edge = Arc::new(Edge::new(runtime.clone(), config.max_body_size, config.log_calls));
+    let grpc = GrpcEdge::new(runtime.clone(), config.max_body_size).await;
+    let grpc = Arc::new(grpc.map_err(|error| Error::Reflection(error.to_string()))?);
     for address in &addresses {
         let listener = listen(address, config.http_port, "--dapr-http-port").await?;
         tracing::info!("HTTP server is running on {address}:{}", config.http_port);
@@ -94,12 +93,12 @@ pub async fn serve(runtime: Arc<Runtime>, config: ServeConfig) -> Result<Serving
 
         let listener = listen(address, config.grpc_port, "--dapr-grpc-port").await?;
         tracing::info!("gRPC server listening on TCP address: {address}:{}", config.grpc_port);
-        serving.servers.push(tokio::spawn(grpc(
-            listener,
-            runtime.clone(),
-            config.max_body_size,
-            stopped.clone(),
-        )?));
+        let edge = grpc.clone();
+        let answer = move |request| {
+            let edge = edge.clone();
+            async move { edge.handle(request).await }
+        };
+        serving.servers.push(tokio::spawn(accept(listener, grpc_connections(), answer, stopped.clone())));
     }
     if let Some((address, port)) = &config.metrics {
         let listener = listen(address, *port, "--metrics-port").await?;
@@ -152,14 +151,22 @@ fn connections(config: &ServeConfig) -> auto::Builder<TokioExecutor> {
     if config.h2c { builder } else { builder.http1_only() }
 }
 
-async fn accept<A, F>(
+/// gRPC is HTTP/2 from the first byte.
+fn grpc_connections() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+    builder.http2().timer(TokioTimer::new());
+    builder
+}
+
+async fn accept<A, F, B>(
     listener: TcpListener,
     builder: auto::Builder<TokioExecutor>,
     answer: A,
     mut stopped: watch::Receiver<bool>,
 ) where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
     loop {
@@ -197,33 +204,4 @@ async fn accept<A, F>(
 async fn stop_asked(stopped: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is the end as well.
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-fn grpc(
-    listener: TcpListener,
-    runtime: Arc<Runtime>,
-    max_size: usize,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
-    let dapr = DaprServer::new(DaprService(runtime))
-        .max_decoding_message_size(max_size)
-        .max_encoding_message_size(max_size);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(mecha_proto::FILE_DESCRIPTOR_SET)
-    };
-    let described = |error: tonic_reflection::server::Error| Error::Reflection(error.to_string());
-    let (v1, v1alpha) =
-        (reflection().build_v1().map_err(described)?, reflection().build_v1alpha().map_err(described)?);
-    Ok(async move {
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<DaprServer<DaprService>>().await;
-        let server =
-            Server::builder().add_service(dapr).add_service(health).add_service(v1).add_service(v1alpha);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let stop = async move { stop_asked(&mut stopped).await };
-        if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop).await {
-            tracing::error!(%error, "the gRPC server failed");
-        }
-    })
 }

@@ -65,7 +65,7 @@ pub struct Error {
     message: RString,
     /// The metadata field or request part that is wrong, when there is one.
     field: ROption<RString>,
-    /// Details of the kind, for fields that later versions add.
+    /// What else is known about the failure.
     details: Metadata,
 }
 
@@ -119,6 +119,14 @@ impl Error {
         self
     }
 
+    /// Adds what else is known about the failure, such as the status that a server answered. An output binding's details
+    /// reach the caller as response metadata.
+    #[must_use]
+    pub fn with_details(mut self, details: Metadata) -> Self {
+        self.details = details;
+        self
+    }
+
     /// How the caller must treat it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -132,6 +140,11 @@ impl Error {
     /// The message, lower case, without a full stop.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// What else is known about the failure.
+    pub fn details(&self) -> &Metadata {
+        &self.details
     }
 
     /// The field that is wrong, if one is.

@@ -61,10 +61,10 @@ enum Command {
     #[command(after_help = "Example: cargo xtask check")]
     Check,
     /// Builds the release and runs every benchmark.
-    #[command(after_help = "Example: cargo xtask bench -- --help")]
+    #[command(after_help = "Example: cargo xtask bench http-state --quick")]
     Bench {
-        /// Arguments for the benchmarks, after `--`.
-        #[arg(last = true)]
+        /// Arguments for the benchmarks; `cargo xtask bench -- --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
 }

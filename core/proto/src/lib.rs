@@ -22,6 +22,8 @@ pub mod runtime {
     }
 }
 
+/// What every message can do; its length is measured per call.
+pub use prost::Message;
 /// Error details as gRPC's richer error model carries them; `StatusExt` puts them into a `tonic::Status`.
 pub use tonic_types as error_model;
 
@@ -68,6 +70,7 @@ mod tests {
                 "GetState",
                 "GetBulkState",
                 "SaveState",
+                "QueryStateAlpha1",
                 "DeleteState",
                 "DeleteBulkState",
                 "ExecuteStateTransaction",

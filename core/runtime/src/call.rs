@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mecha_observability::Propagated;
-use mecha_plugin_api::{CallContext, Error};
+use mecha_plugin_api::{CallContext, Error, Metadata};
 
 use crate::App;
 
@@ -49,11 +49,21 @@ pub enum CallError {
         component: String,
     },
     /// The component answered with an error.
-    #[error("{error}")]
+    #[error("{}", error.message())]
     Plugin {
         /// The component.
         component: String,
         /// Its error.
         error: Error,
     },
+}
+
+impl CallError {
+    /// What the component said besides its message.
+    pub fn details(&self) -> Option<&Metadata> {
+        match self {
+            Self::Plugin { error, .. } => Some(error.details()),
+            Self::Gone { .. } | Self::Timeout { .. } => None,
+        }
+    }
 }

@@ -168,6 +168,7 @@ impl Runtime {
         let (host, changes) = first_scan(host).await?;
         check_failures(&lifecycle.apply(changes).await)?;
         check_missing(config.missing_type, &lifecycle)?;
+        check_secret_scopes(&config.configuration, &registry.load());
 
         let (stop_watching, stopped) = signal::channel(());
         let watching = tokio::spawn(keep_watching(host, lifecycle, stopped));
@@ -325,6 +326,18 @@ fn check_missing(missing_type: MissingType, lifecycle: &Lifecycle) -> Result<(),
     match lifecycle.waiting().into_iter().next() {
         Some(component) if missing_type == MissingType::Fail => Err(BuildError::MissingType(component)),
         _ => Ok(()),
+    }
+}
+
+/// Scopes of a store that is not there protect nothing; the text is Dapr's.
+fn check_secret_scopes(configuration: &Configuration, registry: &Registry) {
+    for scope in &configuration.secret_scopes {
+        if registry.secret_store(&scope.store_name).is_err() {
+            tracing::warn!(
+                "Secrets configuration added for '{}', but no matching secret store was found",
+                scope.store_name
+            );
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The building blocks: `service` holds the semantics, `http` and `grpc` only translate.
 
 pub(crate) mod bindings;
+pub(crate) mod health;
 pub(crate) mod metadata;
 pub(crate) mod secrets;
+pub(crate) mod shutdown;
 pub(crate) mod state;

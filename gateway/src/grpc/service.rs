@@ -1,9 +1,11 @@
-//! The Dapr service: each method checks the token, begins its trace, translates and is measured, in one place.
+//! The Dapr service: each method is let in, traced, translated and measured, in one place.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
 use mecha_observability::{Propagated, names};
+use mecha_proto::Message;
 use mecha_proto::runtime::v1 as pb;
 use mecha_proto::runtime::v1::dapr_server::Dapr;
 use mecha_resources::configuration::ApiProtocol;
@@ -11,46 +13,65 @@ use mecha_runtime::{Call, Runtime};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
-use crate::api::{bindings, metadata, secrets, state};
-use crate::call::{begin, returns_ids, same_token};
-use crate::error::ApiError;
+use crate::api::{bindings, metadata, secrets, shutdown, state};
+use crate::call::{begin, same_token};
+use crate::error::{ApiError, from_http_status};
 
 const TOKEN: &str = "dapr-api-token";
-const PREFIX: &str = "/dapr.proto.runtime.v1.Dapr/";
+
+/// A method of the service: its full name, and its part of the API as the Configuration's lists name it.
+struct Method {
+    name: &'static str,
+    part: &'static str,
+}
+
+/// A method of `dapr.proto.runtime.v1.Dapr`.
+macro_rules! method {
+    ($name:literal, $part:literal) => {
+        &Method { name: concat!("/dapr.proto.runtime.v1.Dapr/", $name), part: $part }
+    };
+}
 
 /// The Dapr service of one runtime.
-pub(crate) struct DaprService(pub(crate) Arc<Runtime>);
+pub(crate) struct DaprService {
+    runtime: Arc<Runtime>,
+}
 
 impl DaprService {
-    /// The way of every method.
-    async fn serve<Q, A>(
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
+        Self { runtime }
+    }
+
+    /// The way of every method with one request and one answer.
+    async fn serve<Q: Message, A: Message>(
         &self,
-        method: &'static str,
-        block: &'static str,
+        method: &'static Method,
         request: Request<Q>,
         answer: impl AsyncFnOnce(&Runtime, &Call, Q) -> Result<A, ApiError>,
     ) -> Result<Response<A>, Status> {
         let started = Instant::now();
         let (metadata, _, message) = request.into_parts();
-        let result = self.answer(method, block, &metadata, message, answer).await;
-        let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        let name = names_of(method);
-        self.0.metrics().grpc.observe(&name, code, None, started.elapsed());
+        let received = message.encoded_len() as u64;
+        let result = self.answer(method, &metadata, message, answer).await;
+        let (code, sent) = match &result {
+            Ok(response) => (Code::Ok, response.get_ref().encoded_len() as u64),
+            Err(status) => (status.code(), 0),
+        };
+        self.runtime.metrics().grpc.observe(method.name, code, Some((received, sent)), started.elapsed());
         result
     }
 
     async fn answer<Q, A>(
         &self,
-        method: &'static str,
-        block: &'static str,
+        method: &'static Method,
         metadata: &MetadataMap,
         message: Q,
         answer: impl AsyncFnOnce(&Runtime, &Call, Q) -> Result<A, ApiError>,
     ) -> Result<Response<A>, Status> {
+        self.check_lists(method)?;
         self.check_token(metadata)?;
-        self.check_lists(method, block)?;
-        let (call, span) = begin(&self.0, propagated(metadata)?, &names_of(method));
-        let result = answer(&self.0, &call, message).await;
+        let (call, span) = begin(&self.runtime, propagated(metadata)?, method.name);
+        let result = answer(&self.runtime, &call, message).await;
         if let Some(mut span) = span {
             span.set_attribute(names::attribute::DAPR_PROTOCOL, names::attribute::value::GRPC);
             if let Err(error) = &result {
@@ -59,11 +80,12 @@ impl DaprService {
             span.end();
         }
         let answer = result.map_err(|error| {
-            self.0.metrics().errors.record(error.code, error.category);
+            self.runtime.metrics().errors.record(error.code, error.category);
+            tracing::debug!("{}", error.message);
             error.status()
         })?;
         let mut response = Response::new(answer);
-        if returns_ids(call.trace.context) {
+        if call.trace.context.is_valid() {
             let ids = MetadataValue::from_bytes(&call.trace.context.to_binary());
             response.metadata_mut().insert_bin(names::header::GRPC_TRACE_BIN, ids);
         }
@@ -71,30 +93,26 @@ impl DaprService {
     }
 
     fn check_token(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let Some(expected) = &self.0.app().api_token else { return Ok(()) };
+        let Some(expected) = &self.runtime.app().api_token else { return Ok(()) };
+        let refused = |reason| Err(from_http_status(StatusCode::UNAUTHORIZED, Code::Unauthenticated, reason));
         match metadata.get(TOKEN) {
-            None => Err(Status::unauthenticated("missing api token in request metadata")),
+            None => refused("missing api token in request metadata"),
             Some(given) if same_token(given.as_encoded_bytes(), expected.as_bytes()) => Ok(()),
-            Some(_) => Err(Status::unauthenticated("authentication error: api token mismatch")),
+            Some(_) => refused("authentication error: api token mismatch"),
         }
     }
 
     /// A method that the Configuration does not allow is as if it did not exist.
-    fn check_lists(&self, method: &str, block: &str) -> Result<(), Status> {
-        let configuration = self.0.configuration();
+    fn check_lists(&self, method: &Method) -> Result<(), Status> {
+        let configuration = self.runtime.configuration();
         let api = &configuration.api;
-        if api.allowed.is_empty() && api.denied.is_empty() {
+        let everything = api.allowed.is_empty() && api.denied.is_empty();
+        if everything || api.is_allowed(ApiProtocol::Grpc, method.part, "") {
             return Ok(());
         }
-        if api.is_allowed(ApiProtocol::Grpc, &format!("v1/{block}"), "") {
-            return Ok(());
-        }
-        Err(Status::unimplemented(format!("requested endpoint {PREFIX}{method} is not available")))
+        let reason = "requested endpoint is not available";
+        Err(from_http_status(StatusCode::NOT_IMPLEMENTED, Code::Unimplemented, reason))
     }
-}
-
-fn names_of(method: &str) -> String {
-    format!("{PREFIX}{method}")
 }
 
 fn propagated(metadata: &MetadataMap) -> Result<Propagated, Status> {
@@ -115,80 +133,87 @@ impl Dapr for DaprService {
         &self,
         request: Request<pb::GetStateRequest>,
     ) -> Result<Response<pb::GetStateResponse>, Status> {
-        self.serve("GetState", "state", request, state::grpc::get).await
+        self.serve(method!("GetState", "v1/state"), request, state::grpc::get).await
     }
 
     async fn get_bulk_state(
         &self,
         request: Request<pb::GetBulkStateRequest>,
     ) -> Result<Response<pb::GetBulkStateResponse>, Status> {
-        self.serve("GetBulkState", "state", request, state::grpc::bulk_get).await
+        self.serve(method!("GetBulkState", "v1/state"), request, state::grpc::bulk_get).await
     }
 
     async fn save_state(&self, request: Request<pb::SaveStateRequest>) -> Result<Response<()>, Status> {
-        self.serve("SaveState", "state", request, state::grpc::save).await
+        self.serve(method!("SaveState", "v1/state"), request, state::grpc::save).await
+    }
+
+    async fn query_state_alpha1(
+        &self,
+        request: Request<pb::QueryStateRequest>,
+    ) -> Result<Response<pb::QueryStateResponse>, Status> {
+        self.serve(method!("QueryStateAlpha1", "v1alpha1/state"), request, state::grpc::query).await
     }
 
     async fn delete_state(&self, request: Request<pb::DeleteStateRequest>) -> Result<Response<()>, Status> {
-        self.serve("DeleteState", "state", request, state::grpc::delete).await
+        self.serve(method!("DeleteState", "v1/state"), request, state::grpc::delete).await
     }
 
     async fn delete_bulk_state(
         &self,
         request: Request<pb::DeleteBulkStateRequest>,
     ) -> Result<Response<()>, Status> {
-        self.serve("DeleteBulkState", "state", request, state::grpc::bulk_delete).await
+        self.serve(method!("DeleteBulkState", "v1/state"), request, state::grpc::bulk_delete).await
     }
 
     async fn execute_state_transaction(
         &self,
         request: Request<pb::ExecuteStateTransactionRequest>,
     ) -> Result<Response<()>, Status> {
-        self.serve("ExecuteStateTransaction", "state", request, state::grpc::transact).await
+        self.serve(method!("ExecuteStateTransaction", "v1/state"), request, state::grpc::transact).await
     }
 
     async fn invoke_binding(
         &self,
         request: Request<pb::InvokeBindingRequest>,
     ) -> Result<Response<pb::InvokeBindingResponse>, Status> {
-        self.serve("InvokeBinding", "bindings", request, bindings::grpc::invoke).await
+        self.serve(method!("InvokeBinding", "v1/bindings"), request, bindings::grpc::invoke).await
     }
 
     async fn get_secret(
         &self,
         request: Request<pb::GetSecretRequest>,
     ) -> Result<Response<pb::GetSecretResponse>, Status> {
-        self.serve("GetSecret", "secrets", request, secrets::grpc::get).await
+        self.serve(method!("GetSecret", "v1/secrets"), request, secrets::grpc::get).await
     }
 
     async fn get_bulk_secret(
         &self,
         request: Request<pb::GetBulkSecretRequest>,
     ) -> Result<Response<pb::GetBulkSecretResponse>, Status> {
-        self.serve("GetBulkSecret", "secrets", request, secrets::grpc::bulk_get).await
+        self.serve(method!("GetBulkSecret", "v1/secrets"), request, secrets::grpc::bulk_get).await
     }
 
     async fn get_metadata(
         &self,
         request: Request<pb::GetMetadataRequest>,
     ) -> Result<Response<pb::GetMetadataResponse>, Status> {
-        self.serve("GetMetadata", "metadata", request, async |runtime, _, _| Ok(metadata::grpc::get(runtime)))
-            .await
+        let get = async |runtime: &Runtime, _: &Call, _| Ok(metadata::grpc::get(runtime));
+        self.serve(method!("GetMetadata", "v1/metadata"), request, get).await
     }
 
     async fn set_metadata(&self, request: Request<pb::SetMetadataRequest>) -> Result<Response<()>, Status> {
-        self.serve("SetMetadata", "metadata", request, async |runtime, _, message| {
+        let set = async |runtime: &Runtime, _: &Call, message| {
             metadata::grpc::set(runtime, message);
             Ok(())
-        })
-        .await
+        };
+        self.serve(method!("SetMetadata", "v1/metadata"), request, set).await
     }
 
     async fn shutdown(&self, request: Request<pb::ShutdownRequest>) -> Result<Response<()>, Status> {
-        self.serve("Shutdown", "shutdown", request, async |runtime, _, _| {
-            runtime.request_shutdown(false);
+        let shutdown = async |runtime: &Runtime, _: &Call, _| {
+            shutdown::grpc::shutdown(runtime);
             Ok(())
-        })
-        .await
+        };
+        self.serve(method!("Shutdown", "v1/shutdown"), request, shutdown).await
     }
 }

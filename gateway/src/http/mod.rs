@@ -1,7 +1,8 @@
-//! The HTTP edge: a request is limited, authorised, traced, routed, answered and measured, in this order.
+//! The HTTP edge: a request is traced, measured, authorised, limited, routed and answered, in `handler.rs`.
 
 mod handler;
 pub(crate) mod json;
+pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod response;
 mod router;

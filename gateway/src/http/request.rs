@@ -1,10 +1,30 @@
-//! Parts of a request: decoded path segments, the query, the JSON body.
+//! A request as a building block sees it: its head, its query, its whole body.
 
 use bytes::Bytes;
 use mecha_plugin_api::Metadata;
-use serde::Deserialize;
+use mecha_runtime::{Call, Runtime};
 
-use crate::error::ApiError;
+use super::path::unescape;
+
+/// One request that was let in.
+pub(crate) struct Request<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) call: &'a Call,
+    pub(crate) head: &'a http::request::Parts,
+    pub(crate) body: &'a Bytes,
+}
+
+impl Request<'_> {
+    /// The query, decoded.
+    pub(crate) fn query(&self) -> Query {
+        Query::read(self.head.uri.query())
+    }
+
+    /// A header's value, when it is there and is text.
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
 
 /// A query string's pairs, decoded.
 pub(crate) struct Query(Vec<(String, String)>);
@@ -15,7 +35,7 @@ impl Query {
         let pairs = query.split('&').filter_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             // As in Go a pair that cannot be decoded is left out.
-            Some((unescape(key)?, unescape(value)?))
+            Some((unescape(key)?.into_owned(), unescape(value)?.into_owned()))
         });
         Self(pairs.collect())
     }
@@ -36,43 +56,9 @@ impl Query {
     }
 }
 
-/// Decodes as Go's `url.QueryUnescape`: `+` is a space; `None` for a bad escape or text that is not UTF-8.
-pub(crate) fn unescape(text: &str) -> Option<String> {
-    if !text.contains(['%', '+']) {
-        return Some(text.to_owned());
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
-            other => other,
-        });
-    }
-    String::from_utf8(decoded).ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-/// Reads a JSON body.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(ApiError::malformed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decodes_as_go_does() {
-        assert_eq!(unescape("a+b%2Fc").as_deref(), Some("a b/c"));
-        for bad in ["%", "%2", "%zz", "%ff", "%+1"] {
-            assert_eq!(unescape(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn the_first_of_repeated_metadata_counts() {

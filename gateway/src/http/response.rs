@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::Full;
+use mecha_plugin_api::Metadata;
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -35,21 +37,39 @@ impl Reply {
         Self::json(StatusCode::OK, serde_json::to_vec(value).unwrap_or_default().into())
     }
 
-    pub(crate) fn text(status: StatusCode, text: &'static str) -> Self {
+    pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, TEXT);
-        Self { status, headers, body: Bytes::from_static(text.as_bytes()) }
+        Self { status, headers, body: text.into() }
     }
 
     pub(crate) fn error(error: &ApiError) -> Self {
-        Self::json(error.http, error.json())
+        let mut reply = Self::json(error.http, error.json());
+        reply.metadata(&error.metadata);
+        reply
     }
 
-    /// Adds a header; one that HTTP cannot carry is left out.
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            self.headers.insert(name, value);
+    /// Sets a header; a value that HTTP cannot carry is left out.
+    pub(crate) fn header(&mut self, name: &'static str, value: &str) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
         }
-        self
+    }
+
+    /// Sets a header for each pair, `metadata.<key>`; what HTTP cannot carry is left out.
+    pub(crate) fn metadata(&mut self, metadata: &Metadata) {
+        for (key, value) in metadata.iter() {
+            let name = HeaderName::try_from(format!("metadata.{key}"));
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+                self.headers.insert(name, value);
+            }
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
     }
 }

@@ -68,7 +68,9 @@ impl OutputBinding for HttpBinding {
 /// Dapr's words. Whether a repetition helps is for the status to say.
 fn refused(answer: &Answer) -> Error {
     let again = answer.status.is_server_error() || matches!(answer.status.as_u16(), 408 | 429);
-    Error::internal(format!("received status code {}", answer.status.as_u16())).with_retriable(again)
+    Error::internal(format!("received status code {}", answer.status.as_u16()))
+        .with_retriable(again)
+        .with_details(headers::response_metadata(answer))
 }
 
 fn method(operation: &str) -> Result<Method> {

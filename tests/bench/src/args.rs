@@ -9,7 +9,7 @@ use crate::serve::Serve;
 #[command(
     name = "mecha-bench",
     args_conflicts_with_subcommands = true,
-    after_help = "Example: cargo xtask bench -- http-state start --quick"
+    after_help = "Example: cargo xtask bench http-state start --quick"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

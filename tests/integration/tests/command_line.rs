@@ -38,8 +38,10 @@ async fn the_version_is_one_line() {
 #[tokio::test]
 async fn settings_are_shown_with_the_layer_that_set_them() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("mecha.yaml"), "http:\n  max-body-size: 1Mi\nlog:\n  level: warn\n").unwrap();
-    std::fs::write(folder.path().join("fast.yaml"), "log:\n  level: error\nplugins:\n  settle: 50ms\n").unwrap();
+    std::fs::write(folder.path().join("mecha.yaml"), "http:\n  max-body-size: 1Mi\nlog:\n  level: warn\n")
+        .unwrap();
+    std::fs::write(folder.path().join("fast.yaml"), "log:\n  level: error\nplugins:\n  settle: 50ms\n")
+        .unwrap();
     let dir = folder.path().to_str().unwrap();
     let args = ["config", "show", "--config-dir", dir, "--profile", "fast", "--dapr-grpc-port", "50002"];
     let (code, text) = run(&args, &[("MECHA__PLUGINS__SETTLE", "70ms")]).await;
@@ -90,7 +92,7 @@ async fn a_plugin_file_is_looked_at_as_the_process_would() {
         "plugin API",
         "secretstores.local.file/v1",
         "secretsFile: missing local secrets file in metadata",
-        "secretstores.local.env/v1 (secret store): opens and answers",
+        "secretstores.local.env/v1 (secret): opens and answers",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
@@ -132,7 +134,10 @@ async fn flags_may_have_one_dash_and_unknown_ones_only_warn() {
     ] {
         let line = mecha.logs().wait_for(text, SOON).await.unwrap();
         let entry: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&entry["level"], &entry["app_id"], &entry["type"]), (&"warning".into(), &"app".into(), &"log".into()));
+        assert_eq!(
+            (&entry["level"], &entry["app_id"], &entry["type"]),
+            (&"warning".into(), &"app".into(), &"log".into())
+        );
     }
     // Every line is an entry of its own.
     for line in mecha.logs().lines() {

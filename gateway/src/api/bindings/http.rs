@@ -1,45 +1,50 @@
 //! Output bindings over HTTP.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::StatusCode;
-use mecha_plugin_api::Buf;
-use mecha_runtime::{Call, Runtime};
+use http::{Method, StatusCode};
+use mecha_plugin_api::{Buf, Metadata};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::service;
 use crate::error::ApiError;
-use crate::http::json::compact;
-use crate::http::request::parse;
-use crate::http::response::{Reply, empty};
+use crate::http::json::{MetadataObject, Object, compact, nullable, parse};
+use crate::http::path::decoded;
+use crate::http::request::Request;
+use crate::http::response::Reply;
+
+/// The route of the block: `POST` or `PUT` on a binding's name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Route<'a> {
+    name: Cow<'a, str>,
+}
+
+impl<'a> Route<'a> {
+    pub(crate) fn of(method: &Method, rest: &'a str) -> Option<Self> {
+        let writes = method == Method::POST || method == Method::PUT;
+        (writes && !rest.is_empty() && !rest.contains('/')).then(|| Self { name: decoded(rest) })
+    }
+}
 
 #[derive(Deserialize)]
 struct Invocation<'a> {
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
     #[serde(default)]
-    metadata: Option<BTreeMap<String, String>>,
-    #[serde(default)]
+    metadata: MetadataObject,
+    #[serde(default, deserialize_with = "nullable")]
     operation: String,
 }
 
-pub(crate) async fn invoke(
-    runtime: &Runtime,
-    call: &Call,
-    name: &str,
-    body: &Bytes,
-) -> Result<Reply, ApiError> {
-    let request: Invocation<'_> = parse(body)?;
+pub(crate) async fn answer(route: Route<'_>, request: &Request<'_>) -> Result<Reply, ApiError> {
+    let Object(asked) = parse::<Object<Invocation<'_>>>(request.body)?;
     // As in Dapr a missing payload is the JSON text `null`.
-    let data = Buf::from(compact(request.data.map_or("null", RawValue::get), body));
-    let metadata = request.metadata.unwrap_or_default().into_iter().collect();
-    let answer = service::invoke(runtime, call, name, &request.operation, data, metadata).await?;
-    let data = answer.data.into_bytes();
-    let mut reply = if data.is_empty() { empty() } else { Reply::json(StatusCode::OK, data) };
-    for (key, value) in answer.metadata.iter() {
-        reply = reply.header(&format!("metadata.{key}"), value);
-    }
+    let data = Buf::from(compact(asked.data.map_or("null", RawValue::get), request.body));
+    let metadata = asked.metadata.merged(&Metadata::new());
+    let answer =
+        service::invoke(request.runtime, request.call, &route.name, &asked.operation, data, metadata).await?;
+    let mut reply = Reply::json(StatusCode::OK, answer.data.into_bytes());
+    reply.metadata(&answer.metadata);
     Ok(reply)
 }

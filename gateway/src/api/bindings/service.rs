@@ -18,7 +18,7 @@ pub(super) async fn invoke(
     metadata: Metadata,
 ) -> Result<InvokeResponse, ApiError> {
     let failed = |reason: String| {
-        ApiError::new(
+        ApiError::basic(
             "ERR_INVOKE_OUTPUT_BINDING",
             "binding",
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -39,7 +39,11 @@ pub(super) async fn invoke(
         )));
     }
     let request = InvokeRequest { operation: operation.into(), data, metadata: with_trace(metadata, call) };
-    binding.invoke(call, request).await.map_err(|error| failed(error.to_string()))
+    binding.invoke(call, request).await.map_err(|error| {
+        // Dapr sends what the binding says besides along with its failure, e.g. the status that `bindings.http` got.
+        let metadata = error.details().cloned().unwrap_or_default();
+        ApiError { metadata, ..failed(error.to_string()) }
+    })
 }
 
 /// The trace travels on with the request, unless the caller has set its own.

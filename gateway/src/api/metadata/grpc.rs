@@ -10,5 +10,5 @@ pub(crate) fn get(runtime: &Runtime) -> pb::GetMetadataResponse {
 }
 
 pub(crate) fn set(runtime: &Runtime, request: pb::SetMetadataRequest) {
-    runtime.set_extended_metadata(request.key, request.value);
+    service::set(runtime, request.key, request.value);
 }

@@ -1,48 +1,103 @@
 //! Metadata over HTTP.
 
-use bytes::Bytes;
-use mecha_runtime::Runtime;
-use serde_json::{Value, json};
+use std::borrow::Cow;
+
+use http::Method;
+use mecha_proto::runtime::v1 as pb;
+use serde_json::{Map, Value, json};
 
 use super::service;
+use crate::http::path::decoded;
+use crate::http::request::Request;
 use crate::http::response::{Reply, empty};
 
-pub(crate) fn get(runtime: &Runtime) -> Reply {
-    let described = service::describe(runtime);
-    let components: Vec<_> = described
-        .registered_components
-        .iter()
-        .map(|component| {
-            json!({
-                "name": component.name,
-                "type": component.r#type,
-                "version": component.version,
-                "capabilities": component.capabilities,
-            })
-        })
-        .collect();
-    let mut body = json!({
-        "id": described.id,
-        "runtimeVersion": described.runtime_version,
-        "extended": described.extended_metadata,
-        "components": components,
-        "actorRuntime": {"runtimeStatus": "DISABLED", "hostReady": false, "placement": ""},
-    });
-    if !described.enabled_features.is_empty() {
-        body["enabledFeatures"] = json!(described.enabled_features);
-    }
-    if let Some(connection) = described.app_connection_properties {
-        body["appConnectionProperties"] = json!({
-            "port": connection.port,
-            "protocol": connection.protocol,
-            "channelAddress": connection.channel_address,
-            "maxConcurrency": connection.max_concurrency,
-        });
-    }
-    Reply::of::<Value>(&body)
+/// The routes of the block.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    Get,
+    Set { key: Cow<'a, str> },
 }
 
-pub(crate) fn set(runtime: &Runtime, key: &str, body: &Bytes) -> Reply {
-    runtime.set_extended_metadata(key.to_owned(), String::from_utf8_lossy(body).into_owned());
-    empty()
+impl<'a> Route<'a> {
+    pub(crate) fn of(method: &Method, rest: &'a str) -> Option<Self> {
+        match rest {
+            "" if method == Method::GET => Some(Self::Get),
+            key if method == Method::PUT && !key.is_empty() && !key.contains('/') => {
+                Some(Self::Set { key: decoded(key) })
+            }
+            _ => None,
+        }
+    }
+}
+
+pub(crate) fn answer(route: Route<'_>, request: &Request<'_>) -> Reply {
+    match route {
+        Route::Get => Reply::of(&described(service::describe(request.runtime))),
+        Route::Set { key } => {
+            let value = String::from_utf8_lossy(request.body).into_owned();
+            service::set(request.runtime, key.into_owned(), value);
+            empty()
+        }
+    }
+}
+
+/// The message as Dapr's HTTP API shows it: its own names, and nothing where there is nothing.
+fn described(message: pb::GetMetadataResponse) -> Value {
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Value| {
+        if !is_empty(&value) {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    put("id", message.id.into());
+    put("runtimeVersion", message.runtime_version.into());
+    put("enabledFeatures", message.enabled_features.into());
+    put("components", message.registered_components.into_iter().map(component).collect());
+    put("extended", json!(message.extended_metadata));
+    put("appConnectionProperties", message.app_connection_properties.map_or(Value::Null, connection));
+    let actors = message.actor_runtime.unwrap_or_default();
+    put(
+        "actorRuntime",
+        json!({
+            "runtimeStatus": actors.runtime_status().as_str_name(),
+            "hostReady": actors.host_ready,
+            "placement": actors.placement,
+        }),
+    );
+    body.into()
+}
+
+fn component(component: pb::RegisteredComponents) -> Value {
+    let mut described = json!({
+        "name": component.name,
+        "type": component.r#type,
+        "version": component.version,
+    });
+    if !component.capabilities.is_empty() {
+        described["capabilities"] = component.capabilities.into();
+    }
+    described
+}
+
+fn connection(connection: pb::AppConnectionProperties) -> Value {
+    let fields = [
+        ("port", json!(connection.port)),
+        ("protocol", connection.protocol.into()),
+        ("channelAddress", connection.channel_address.into()),
+        ("maxConcurrency", json!(connection.max_concurrency)),
+    ];
+    let present = fields.into_iter().filter(|(_, value)| !is_empty(value));
+    present.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+}
+
+/// As Go's `omitempty` has it.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+    }
 }

@@ -7,6 +7,8 @@ use mecha_runtime::Runtime;
 
 /// Shown beside what applications stored; SDKs read the first as the runtime's version.
 const RUNTIME_VERSION: &str = "daprRuntimeVersion";
+/// What Dapr says where no placement service is configured.
+const NO_PLACEMENT: &str = "placement: disconnected";
 
 pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
     let registry = runtime.registry();
@@ -17,8 +19,8 @@ pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
         capabilities: component.capabilities.iter().map(|word| (*word).to_owned()).collect(),
     });
     let connection = runtime.connection();
-    let app_connection_properties = connection.port.map(|port| pb::AppConnectionProperties {
-        port: port.into(),
+    let app_connection_properties = Some(pb::AppConnectionProperties {
+        port: connection.port.map_or(0, i32::from),
         protocol: connection.protocol.clone(),
         channel_address: connection.channel_address.clone(),
         max_concurrency: connection.max_concurrency.max(0),
@@ -34,6 +36,7 @@ pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
         app_connection_properties,
         actor_runtime: Some(pb::ActorRuntime {
             runtime_status: pb::actor_runtime::ActorRuntimeStatus::Disabled.into(),
+            placement: NO_PLACEMENT.to_owned(),
             ..Default::default()
         }),
         ..Default::default()
@@ -43,6 +46,12 @@ pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
 fn extended(runtime: &Runtime) -> HashMap<String, String> {
     let mut extended: HashMap<String, String> = runtime.extended_metadata().into_iter().collect();
     extended.insert(RUNTIME_VERSION.to_owned(), crate::DAPR_VERSION.to_owned());
-    extended.insert("mechaVersion".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     extended
+}
+
+/// Stores one value; as in Dapr an empty key is passed over.
+pub(super) fn set(runtime: &Runtime, key: String, value: String) {
+    if !key.is_empty() {
+        runtime.set_extended_metadata(key, value);
+    }
 }

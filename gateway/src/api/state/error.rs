@@ -4,7 +4,7 @@ use http::StatusCode;
 use mecha_runtime::{CallError, Missing};
 use tonic::Code;
 
-use crate::error::{ApiError, Details};
+use crate::error::{ApiError, FullDetails};
 
 const CATEGORY: &str = "state";
 
@@ -27,10 +27,10 @@ pub(super) fn missing(missing: Missing, store: &str, app_id: &str) -> ApiError {
     };
     let message = format!("state store {store} is not {what}");
     let metadata = vec![("appID", app_id.to_owned())];
-    ApiError::new(code, CATEGORY, http, grpc, message).with(Details {
+    ApiError::new(code, CATEGORY, http, grpc, message).with(FullDetails {
         reason,
         metadata,
-        ..Details::default()
+        ..FullDetails::default()
     })
 }
 
@@ -42,11 +42,11 @@ pub(super) fn illegal_key(store: &str, key: &str, message: String) -> ApiError {
         Code::InvalidArgument,
         message.clone(),
     );
-    error.with(Details {
+    error.with(FullDetails {
         reason: "DAPR_STATE_ILLEGAL_KEY",
         resource: Some(("state", store.to_owned())),
         violation: Some((key.to_owned(), message)),
-        ..Details::default()
+        ..FullDetails::default()
     })
 }
 
@@ -58,14 +58,24 @@ pub(super) fn no_transactions(store: &str) -> ApiError {
         Code::Unimplemented,
         format!("state store {store} doesn't support transactions"),
     );
-    error.with(Details {
+    error.with(FullDetails {
         reason: "DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED",
         resource: Some(("state", store.to_owned())),
         help: Some((
             "Check the list of state stores and the features they support",
             "https://docs.dapr.io/reference/components-reference/supported-state-stores/",
         )),
-        ..Details::default()
+        ..FullDetails::default()
+    })
+}
+
+pub(super) fn no_query(store: &str) -> ApiError {
+    let (http, grpc) = (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal);
+    let message = "state store does not support querying";
+    ApiError::new("ERR_STATE_STORE_NOT_SUPPORTED", CATEGORY, http, grpc, message).with(FullDetails {
+        reason: "DAPR_STATE_QUERYING_NOT_SUPPORTED",
+        resource: Some(("state", store.to_owned())),
+        ..FullDetails::default()
     })
 }
 
@@ -80,19 +90,19 @@ pub(super) fn too_many(store: &str, count: usize, most: u32) -> ApiError {
         Code::InvalidArgument,
         message,
     );
-    error.with(Details {
+    error.with(FullDetails {
         reason: "DAPR_STATE_TOO_MANY_TRANSACTIONS",
         metadata: vec![
             ("currentOpsTransaction", count.to_string()),
             ("maxOpsPerTransaction", most.to_string()),
         ],
         resource: Some(("state", store.to_owned())),
-        ..Details::default()
+        ..FullDetails::default()
     })
 }
 
 pub(super) fn unknown_operation(operation: &str) -> ApiError {
-    ApiError::new(
+    ApiError::basic(
         "ERR_NOT_SUPPORTED_STATE_OPERATION",
         CATEGORY,
         StatusCode::BAD_REQUEST,
@@ -111,8 +121,7 @@ pub(super) fn get(key: &str, store: &str, error: &CallError) -> ApiError {
 }
 
 pub(super) fn unreadable(key: &str, store: &str, reason: &str) -> ApiError {
-    let message = format!("fail to get {key} from state store {store}: {reason}");
-    ApiError::new("ERR_STATE_GET", CATEGORY, StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, message)
+    internal("ERR_STATE_GET", format!("fail to get {key} from state store {store}: {reason}"))
 }
 
 pub(super) fn save(store: &str, error: &CallError) -> ApiError {
@@ -124,9 +133,14 @@ pub(super) fn save(store: &str, error: &CallError) -> ApiError {
     )
 }
 
-pub(super) fn unsealed(store: &str, reason: &str) -> ApiError {
-    let message = format!("failed saving state in state store {store}: {reason}");
-    ApiError::new("ERR_STATE_SAVE", CATEGORY, StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, message)
+/// Items that never reached the store.
+pub(super) fn save_refused(store: &str, reason: &str) -> ApiError {
+    internal("ERR_STATE_SAVE", format!("failed saving state in state store {store}: {reason}"))
+}
+
+pub(super) fn no_key() -> ApiError {
+    let (http, grpc) = (StatusCode::BAD_REQUEST, Code::InvalidArgument);
+    ApiError::basic("ERR_STATE_SAVE", CATEGORY, http, grpc, "state key cannot be empty")
 }
 
 pub(super) fn delete(key: &str, error: &CallError) -> ApiError {
@@ -136,6 +150,11 @@ pub(super) fn delete(key: &str, error: &CallError) -> ApiError {
         error,
         format!("failed deleting state with key {key}: {error}"),
     )
+}
+
+/// A deletion that never reached the store.
+pub(super) fn delete_refused(key: &str, reason: &str) -> ApiError {
+    internal("ERR_STATE_DELETE", format!("failed deleting state with key {key}: {reason}"))
 }
 
 pub(super) fn bulk_get(error: &CallError) -> ApiError {
@@ -148,8 +167,14 @@ pub(super) fn bulk_delete(store: &str, error: &CallError) -> ApiError {
 }
 
 pub(super) fn transaction(error: &CallError) -> ApiError {
-    let message = format!("error while executing state transaction: {error}");
-    let failed = ApiError::of_call("ERR_STATE_TRANSACTION", CATEGORY, error, message);
-    // Dapr answers every failed transaction with 500.
-    ApiError { http: StatusCode::INTERNAL_SERVER_ERROR, ..failed }
+    transaction_refused(&error.to_string())
+}
+
+/// Whatever went wrong, etags included: Dapr answers every failed transaction with 500.
+pub(super) fn transaction_refused(reason: &str) -> ApiError {
+    internal("ERR_STATE_TRANSACTION", format!("error while executing state transaction: {reason}"))
+}
+
+fn internal(code: &'static str, message: String) -> ApiError {
+    ApiError::basic(code, CATEGORY, StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, message)
 }

@@ -53,6 +53,9 @@ pub(crate) async fn save(
     request: pb::SaveStateRequest,
 ) -> Result<(), ApiError> {
     let store = Store::find(runtime, call, &request.store_name)?;
+    if request.states.iter().any(|item| item.key.is_empty()) {
+        return Err(Store::no_key());
+    }
     store.save(request.states.into_iter().map(write).collect()).await
 }
 
@@ -81,6 +84,7 @@ pub(crate) async fn transact(
     request: pb::ExecuteStateTransactionRequest,
 ) -> Result<(), ApiError> {
     let store = Store::find(runtime, call, &request.store_name)?;
+    store.check_transactional()?;
     let mut steps = Vec::with_capacity(request.operations.len());
     for operation in request.operations {
         let item = operation.request.unwrap_or_default();
@@ -91,6 +95,14 @@ pub(crate) async fn transact(
         });
     }
     store.transact(steps, metadata(request.metadata)).await
+}
+
+pub(crate) async fn query(
+    runtime: &Runtime,
+    call: &Call,
+    request: pb::QueryStateRequest,
+) -> Result<pb::QueryStateResponse, ApiError> {
+    Err(Store::find(runtime, call, &request.store_name)?.no_query())
 }
 
 fn write(item: StateItem) -> Write {

@@ -36,6 +36,41 @@ pub(super) struct Condition {
     pub(super) consistency: Consistency,
 }
 
+/// An option's word that Dapr does not know. The text is Dapr's.
+#[derive(Debug, thiserror::Error)]
+#[error("unrecognized {option} model '{word}'")]
+pub(super) struct Unrecognized {
+    option: &'static str,
+    word: String,
+}
+
+impl Condition {
+    /// From the words that HTTP uses; an empty word is none.
+    pub(super) fn new(
+        etag: Option<String>,
+        concurrency: &str,
+        consistency_word: &str,
+    ) -> Result<Self, Unrecognized> {
+        let concurrency = match concurrency {
+            "" => Concurrency::UNSPECIFIED,
+            "first-write" => Concurrency::FIRST_WRITE,
+            "last-write" => Concurrency::LAST_WRITE,
+            other => return Err(Unrecognized { option: "concurrency", word: other.to_owned() }),
+        };
+        Ok(Self { etag, concurrency, consistency: consistency(consistency_word)? })
+    }
+}
+
+/// A consistency from the word that HTTP uses.
+pub(super) fn consistency(word: &str) -> Result<Consistency, Unrecognized> {
+    match word {
+        "" => Ok(Consistency::UNSPECIFIED),
+        "eventual" => Ok(Consistency::EVENTUAL),
+        "strong" => Ok(Consistency::STRONG),
+        other => Err(Unrecognized { option: "consistency", word: other.to_owned() }),
+    }
+}
+
 /// One step of a transaction.
 pub(super) enum Step {
     Upsert(Write),
@@ -130,9 +165,7 @@ impl<'a> Store<'a> {
     }
 
     pub(super) async fn transact(&self, steps: Vec<Step>, metadata: Metadata) -> Result<(), ApiError> {
-        if !self.store.features().has(StateFeatures::TRANSACTIONAL) {
-            return Err(error::no_transactions(self.name));
-        }
+        self.check_transactional()?;
         let most = self.store.max_transaction_size();
         if most != 0 && steps.len() > most as usize {
             return Err(error::too_many(self.name, steps.len(), most));
@@ -149,9 +182,40 @@ impl<'a> Store<'a> {
         done.map_err(|failed| error::transaction(&failed))
     }
 
-    /// For what stands outside a request's own decoding: an operation of a transaction that nobody knows.
+    /// Dapr looks at this before it looks at the request.
+    pub(super) fn check_transactional(&self) -> Result<(), ApiError> {
+        let has = self.store.features().has(StateFeatures::TRANSACTIONAL);
+        if has { Ok(()) } else { Err(error::no_transactions(self.name)) }
+    }
+
+    /// No store answers queries yet; Dapr's own have mostly lost them.
+    pub(super) fn no_query(&self) -> ApiError {
+        error::no_query(self.name)
+    }
+
+    /// For what the decoding finds wrong with an item to save.
+    pub(super) fn save_refused(&self, wrong: &Unrecognized) -> ApiError {
+        error::save_refused(self.name, &wrong.to_string())
+    }
+
+    /// For what the decoding finds wrong with a deletion.
+    pub(super) fn delete_refused(key: &str, wrong: &Unrecognized) -> ApiError {
+        error::delete_refused(key, &wrong.to_string())
+    }
+
+    /// For what the decoding finds wrong with a step of a transaction.
+    pub(super) fn transaction_refused(wrong: &Unrecognized) -> ApiError {
+        error::transaction_refused(&wrong.to_string())
+    }
+
+    /// For an operation of a transaction that nobody knows.
     pub(super) fn unknown_operation(operation: &str) -> ApiError {
         error::unknown_operation(operation)
+    }
+
+    /// gRPC has its own words for a missing key.
+    pub(super) fn no_key() -> ApiError {
+        error::no_key()
     }
 
     fn full_key(&self, key: &str) -> Result<String, ApiError> {
@@ -166,7 +230,7 @@ impl<'a> Store<'a> {
             Some(encryption) => {
                 let sealed = encryption.encrypt(&write.value);
                 (
-                    sealed.map_err(|reason| error::unsealed(self.name, &reason.to_string()))?.into(),
+                    sealed.map_err(|reason| error::save_refused(self.name, &reason.to_string()))?.into(),
                     ValueKind::BYTES,
                 )
             }
