@@ -21,6 +21,10 @@ impl Capability {
     pub const INPUT_BINDING: Self = Self(4);
     /// [`crate::pubsub::PubSub`].
     pub const PUBSUB: Self = Self(5);
+    /// [`crate::configuration::ConfigurationStore`].
+    pub const CONFIGURATION_STORE: Self = Self(6);
+    /// [`crate::lock::LockStore`].
+    pub const LOCK_STORE: Self = Self(7);
 
     /// The name in logs, metrics and reports.
     pub fn name(self) -> &'static str {
@@ -30,6 +34,8 @@ impl Capability {
             Self::OUTPUT_BINDING => "output_binding",
             Self::INPUT_BINDING => "input_binding",
             Self::PUBSUB => "pubsub",
+            Self::CONFIGURATION_STORE => "configuration",
+            Self::LOCK_STORE => "lock",
             _ => "unknown",
         }
     }

@@ -40,7 +40,7 @@
 //! ```
 //!
 //! The traits: [`state::StateStore`], [`secret::SecretStore`], [`binding::OutputBinding`], [`binding::InputBinding`],
-//! [`pubsub::PubSub`]. Messages leave a plugin through a [`source::Source`].
+//! [`pubsub::PubSub`], [`configuration::ConfigurationStore`], [`lock::LockStore`]. Messages leave a plugin through a [`source::Source`].
 //!
 //! # What the boundary does for you
 //!
@@ -72,12 +72,14 @@
 pub mod binding;
 mod buf;
 mod component;
+pub mod configuration;
 mod context;
 mod duration;
 mod error;
 mod fields;
 pub mod host;
 mod instance;
+pub mod lock;
 mod metadata;
 pub mod module;
 mod plugin;

@@ -13,8 +13,10 @@ use abi_stable::{StableAbi, declare_root_module_statics};
 
 use crate::binding::{InputBindingObject, OutputBindingObject};
 use crate::component::{ComponentSpec, PluginDescription};
+use crate::configuration::ConfigurationStoreObject;
 use crate::host::{HostObject, LogLevel};
 use crate::instance::{AbiFuture, AbiResult, ComponentScope, Instance, catch, quiet_panics};
+use crate::lock::LockStoreObject;
 use crate::plugin::{Openers, Plugin};
 use crate::pubsub::PubSubObject;
 use crate::secret::SecretStoreObject;
@@ -72,6 +74,10 @@ pub trait PluginAbi: Send + Sync {
     fn open_input_binding(&self, spec: ComponentSpec) -> AbiFuture<InputBindingObject>;
     /// Opens a broker.
     fn open_pubsub(&self, spec: ComponentSpec) -> AbiFuture<PubSubObject>;
+    /// Opens a configuration store.
+    fn open_configuration_store(&self, spec: ComponentSpec) -> AbiFuture<ConfigurationStoreObject>;
+    /// Opens a lock store.
+    fn open_lock_store(&self, spec: ComponentSpec) -> AbiFuture<LockStoreObject>;
     /// Ends the runtime thread; blocks for at most `timeout_ns`. Components must have been dropped before.
     #[sabi(last_prefix_field)]
     fn shutdown(&self, timeout_ns: u64);
@@ -117,6 +123,14 @@ impl PluginAbi for Running {
 
     fn open_pubsub(&self, spec: ComponentSpec) -> AbiFuture<PubSubObject> {
         self.open(&self.plugin.pubsubs, spec)
+    }
+
+    fn open_configuration_store(&self, spec: ComponentSpec) -> AbiFuture<ConfigurationStoreObject> {
+        self.open(&self.plugin.configuration_stores, spec)
+    }
+
+    fn open_lock_store(&self, spec: ComponentSpec) -> AbiFuture<LockStoreObject> {
+        self.open(&self.plugin.lock_stores, spec)
     }
 
     fn shutdown(&self, timeout_ns: u64) {

@@ -8,7 +8,9 @@ use abi_stable::std_types::RString;
 
 use crate::binding::{self, InputBinding, InputBindingObject, OutputBinding, OutputBindingObject};
 use crate::component::{Capability, ComponentSpec, ComponentType, PluginDescription};
+use crate::configuration::{self, ConfigurationStore, ConfigurationStoreObject};
 use crate::instance::ComponentScope;
+use crate::lock::{self, LockStore, LockStoreObject};
 use crate::pubsub::{self, PubSub, PubSubObject};
 use crate::secret::{self, SecretStore, SecretStoreObject};
 use crate::state::{self, StateStore, StateStoreObject};
@@ -64,6 +66,8 @@ pub struct Plugin {
     pub(crate) output_bindings: Openers<OutputBindingObject>,
     pub(crate) input_bindings: Openers<InputBindingObject>,
     pub(crate) pubsubs: Openers<PubSubObject>,
+    pub(crate) configuration_stores: Openers<ConfigurationStoreObject>,
+    pub(crate) lock_stores: Openers<LockStoreObject>,
 }
 
 macro_rules! opener {
@@ -96,6 +100,8 @@ impl Plugin {
             output_bindings: Openers(Vec::new()),
             input_bindings: Openers(Vec::new()),
             pubsubs: Openers(Vec::new()),
+            configuration_stores: Openers(Vec::new()),
+            lock_stores: Openers(Vec::new()),
         }
     }
 
@@ -119,6 +125,14 @@ impl Plugin {
         /// Offers a pub/sub type, e.g. `pubsub.redis`.
         pubsub, pubsubs, PUBSUB, PubSub, pubsub::object
     );
+    opener!(
+        /// Offers a configuration store type, e.g. `configuration.redis`.
+        configuration_store, configuration_stores, CONFIGURATION_STORE, ConfigurationStore, configuration::object
+    );
+    opener!(
+        /// Offers a lock store type, e.g. `lock.redis`.
+        lock_store, lock_stores, LOCK_STORE, LockStore, lock::object
+    );
 
     /// What the plugin offers, as the host sees it.
     pub fn describe(&self) -> PluginDescription {
@@ -128,6 +142,8 @@ impl Plugin {
         components.extend(self.output_bindings.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.input_bindings.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.pubsubs.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.configuration_stores.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.lock_stores.0.iter().map(|(component, _)| component.clone()));
         PluginDescription {
             name: self.name.clone(),
             version: self.version.clone(),

@@ -19,6 +19,11 @@ pub struct Delivery {
     pub id: u64,
     /// How often the broker has delivered it before, if it knows; 0 for the first time.
     pub redelivered: u32,
+    /// What must be handled in order: the host works on one delivery of a key at a time (a Kafka partition, an SQS message
+    /// group). Empty for what may be handled in any order. When a delivery of a key is settled with [`Outcome::RETRY`], the
+    /// host settles the later ones of that key that it holds in the same way and in the same call, without having worked on
+    /// them; the source delivers them again after it.
+    pub ordering_key: RString,
     /// Topic, queue or binding name.
     pub topic: RString,
     /// The message.

@@ -1,6 +1,8 @@
 //! The capabilities as the host sees them: one object type each, opened and pinged the same way.
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
+use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::lock::LockStoreObject;
 use mecha_plugin_api::module::PluginObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
@@ -40,3 +42,5 @@ capability!(SecretStoreObject, SECRET_STORE, open_secret_store);
 capability!(OutputBindingObject, OUTPUT_BINDING, open_output_binding);
 capability!(InputBindingObject, INPUT_BINDING, open_input_binding);
 capability!(PubSubObject, PUBSUB, open_pubsub);
+capability!(ConfigurationStoreObject, CONFIGURATION_STORE, open_configuration_store);
+capability!(LockStoreObject, LOCK_STORE, open_lock_store);

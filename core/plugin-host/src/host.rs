@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tempfile::TempDir;
-
 use crate::image::Image;
 use crate::inspect::identity_of;
 use crate::library::Library;
+use crate::private::PrivateFolder;
 use crate::{Generation, PluginSink, Refusal};
 
 /// Where plugins lie and when a file counts as written.
@@ -66,7 +65,7 @@ struct KnownFile {
 pub struct PluginHost {
     config: HostConfig,
     sink: Arc<dyn PluginSink>,
-    copies: TempDir,
+    copies: PrivateFolder,
     /// Mapped libraries by content: the same content is never mapped twice.
     libraries: HashMap<String, Library>,
     files: BTreeMap<(usize, PathBuf), KnownFile>,
@@ -79,7 +78,7 @@ impl PluginHost {
     /// # Errors
     /// When no private folder can be made in the system's temporary directory.
     pub fn new(config: HostConfig, sink: Arc<dyn PluginSink>) -> std::io::Result<Self> {
-        let copies = tempfile::Builder::new().prefix("mecha-plugins-").tempdir()?;
+        let copies = PrivateFolder::new()?;
         Ok(Self {
             config,
             sink,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
+use mecha_plugin_api::configuration::ConfigurationStoreObject;
 use mecha_plugin_api::host::{FinishedSpan, LogEvent};
+use mecha_plugin_api::lock::LockStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
@@ -81,6 +83,8 @@ async fn probe(generation: &Generation, component: &ComponentType, metadata: &Me
         Capability::OUTPUT_BINDING => open_and_ping::<OutputBindingObject>(generation, spec).await,
         Capability::INPUT_BINDING => open_and_ping::<InputBindingObject>(generation, spec).await,
         Capability::PUBSUB => open_and_ping::<PubSubObject>(generation, spec).await,
+        Capability::CONFIGURATION_STORE => open_and_ping::<ConfigurationStoreObject>(generation, spec).await,
+        Capability::LOCK_STORE => open_and_ping::<LockStoreObject>(generation, spec).await,
         other => Err(Error::unsupported(format!("this host knows no capability {}", other.0))),
     }
 }

@@ -14,6 +14,7 @@ pub mod image;
 mod inspect;
 mod layout;
 mod library;
+mod private;
 mod services;
 mod watch;
 
