@@ -3,6 +3,8 @@
 use mecha_plugin_api::{Error, ErrorKind};
 use redis::{RedisError, ServerError};
 
+use crate::metadata::Address;
+
 /// Why a command gave no answer that can be used.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -77,13 +79,20 @@ fn refusal_kind(code: &str) -> ErrorKind {
     }
 }
 
-/// Why a connection could not be made.
-pub(crate) fn connect_error(address: &str, error: &RedisError) -> Error {
+/// Why a connection could not be made; `password_field` is the field that holds the password it was tried with.
+pub(crate) fn connect_error(server: &Address, error: &RedisError, password_field: &'static str) -> Error {
+    let text = error.to_string();
     let kind = match error.kind() {
         redis::ErrorKind::AuthenticationFailed => ErrorKind::DENIED,
+        _ if text.contains("DB index is out of range") => ErrorKind::INVALID,
         _ => error.code().map_or(ErrorKind::UNAVAILABLE, connect_refusal_kind),
     };
-    Error::new(kind, format!("cannot connect to redis at {address}: {error}"))
+    let error = Error::new(kind, format!("cannot connect to redis at {server}: {text}"));
+    match kind {
+        ErrorKind::DENIED => error.with_field(password_field),
+        ErrorKind::INVALID => error.with_field("redisDB"),
+        _ => error,
+    }
 }
 
 /// A refusal while connecting passes by (too many clients, loading) unless it is about the user or the database.

@@ -1,21 +1,35 @@
-//! Redis as a Mecha plugin: the state store `state.redis`, laid out in Redis as Dapr lays it out.
+//! Redis as a Mecha plugin: state, publish/subscribe, a binding, configuration and locks, laid out in Redis as Dapr lays
+//! them out.
 //!
-//! A call goes through `state.rs` (what a request means), `state/script.rs` (the conditional writes), `client.rs` (one
-//! command or one pipeline, its span, its retries) and `client/link.rs` (a multiplexed connection that comes back by itself).
+//! A call goes through the capability's file (what a request means), `client.rs` (one command or one pipeline, its span,
+//! its retries, its server) and `client/link.rs` (a multiplexed connection that comes back by itself).
 
+mod binding;
 mod client;
+mod configuration;
 mod error;
+mod lock;
 mod metadata;
+mod pubsub;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use mecha_plugin_api::Plugin;
 
+use crate::binding::RedisBinding;
+use crate::configuration::RedisConfiguration;
+use crate::lock::RedisLock;
+use crate::pubsub::RedisPubSub;
 use crate::state::RedisState;
 
 mecha_plugin_api::export!(plugin);
 
 fn plugin() -> Plugin {
-    Plugin::new("redis", env!("CARGO_PKG_VERSION")).state_store("state.redis", RedisState::open)
+    Plugin::new("redis", env!("CARGO_PKG_VERSION"))
+        .state_store("state.redis", RedisState::open)
+        .pubsub("pubsub.redis", RedisPubSub::open)
+        .output_binding("bindings.redis", RedisBinding::open)
+        .configuration_store("configuration.redis", RedisConfiguration::open)
+        .lock_store("lock.redis", RedisLock::open)
 }

@@ -1,5 +1,6 @@
-//! The component's metadata: Dapr's names, parsed once into [`Settings`].
+//! The connection part of every component's metadata: Dapr's names, parsed once into [`Settings`].
 
+use std::fmt;
 use std::time::Duration;
 
 use mecha_plugin_api::{ComponentSpec, Error, Result, parse_duration};
@@ -14,22 +15,72 @@ const DEFAULT_MAX_RETRY_INTERVAL: Duration = Duration::from_millis(512);
 const DEFAULT_CONNECTIONS: usize = 1;
 const MAX_CONNECTIONS: usize = 16;
 
-/// What this plugin knows of but does not offer: refused, because ignoring it would connect somewhere else or as
-/// someone else than asked.
+/// What this plugin knows of but does not offer: refused, because ignoring it would connect as someone else than asked.
 const REFUSED_FLAGS: &[(&str, &str)] = &[
-    ("failover", "connecting through Redis Sentinel is not supported"),
     ("useEntraID", "Microsoft Entra ID authentication is not supported"),
     ("useAzureAD", "Microsoft Entra ID authentication is not supported"),
     ("useOIDC", "OIDC authentication is not supported"),
 ];
 
-/// Everything that a component's metadata settles.
-#[derive(Clone)]
-pub(crate) struct Settings {
+/// Dapr's settings of a pool of unshared connections: without effect here, but a value that cannot be read is an error.
+const POOL_DURATIONS: &[&str] = &["maxConnAge", "poolTimeout", "idleTimeout", "idleCheckFrequency"];
+
+/// Where a server listens.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Which of the servers a command goes to.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Topology {
+    /// There is one.
+    Single,
+    /// The master that the sentinels at the given hosts name.
+    Sentinel(SentinelSettings),
+    /// The node that holds the command's key; the given hosts are where to ask first.
+    Cluster,
+}
+
+/// How the sentinels are asked.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct SentinelSettings {
+    pub(crate) master: String,
+    pub(crate) credentials: Credentials,
+}
+
+/// Who logs in.
+#[derive(Clone, PartialEq, Default)]
+pub(crate) struct Credentials {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
+}
+
+/// Says only that there are credentials: they are secrets.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({} given)", if self.password.is_some() { "password" } else { "none" })
+    }
+}
+
+/// Everything that settles how a component is connected.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// The server, or the sentinels, or some nodes of the cluster; at least one.
+    pub(crate) hosts: Vec<Address>,
+    pub(crate) topology: Topology,
+    pub(crate) credentials: Credentials,
     pub(crate) database: i64,
     pub(crate) tls: Option<TlsSettings>,
     /// How long one connection attempt may take, and how long a call waits for a connection.
@@ -40,8 +91,6 @@ pub(crate) struct Settings {
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) retry: Retry,
     pub(crate) connections: usize,
-    /// Time to live for writes that name none.
-    pub(crate) ttl_in_seconds: Option<i64>,
 }
 
 /// How a lost connection is treated.
@@ -67,50 +116,95 @@ impl Settings {
     /// Reads a component's metadata.
     pub(crate) fn read(spec: &ComponentSpec) -> Result<Self> {
         refuse_unsupported(spec)?;
-        let (host, port) = address(spec)?;
+        check_pool_settings(spec)?;
+        let topology = topology(spec)?;
         let read_timeout = timeout(spec, "readTimeout", Some(DEFAULT_READ_TIMEOUT))?;
         Ok(Self {
-            host,
-            port,
-            username: owned(spec, "redisUsername"),
-            password: owned(spec, "redisPassword"),
-            database: database(spec)?,
+            hosts: hosts(spec, &topology)?,
+            credentials: credentials(spec, "redisUsername", "redisPassword"),
+            database: database(spec, &topology)?,
+            topology,
             tls: tls(spec)?,
             dial_timeout: timeout(spec, "dialTimeout", Some(DEFAULT_DIAL_TIMEOUT))?.unwrap_or(Duration::MAX),
             read_timeout,
             write_timeout: timeout(spec, "writeTimeout", read_timeout)?,
             retry: retry(spec)?,
             connections: connections(spec)?,
-            ttl_in_seconds: ttl_in_seconds(spec)?,
         })
+    }
+}
+
+/// A yes/no field. Dapr takes anything that is not a yes for a no; a typing error here could turn TLS off.
+pub(crate) fn flag(spec: &ComponentSpec, field: &str) -> Result<bool> {
+    let text = spec.text(field).unwrap_or_default().trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "n" | "off" | "0" | "f" => Ok(false),
+        _ if spec.flag(field) => Ok(true),
+        _ => Err(Error::invalid(format!("'{text}' is neither true nor false")).with_field(field)),
     }
 }
 
 fn refuse_unsupported(spec: &ComponentSpec) -> Result<()> {
     for (field, reason) in REFUSED_FLAGS {
-        if spec.flag(field) {
+        if flag(spec, field)? {
             return Err(Error::invalid(*reason).with_field(*field));
         }
     }
-    if spec.text("redisType").is_some_and(|kind| kind.trim().eq_ignore_ascii_case("cluster")) {
-        return Err(Error::invalid("Redis Cluster is not supported, only node").with_field("redisType"));
-    }
     Ok(())
+}
+
+fn check_pool_settings(spec: &ComponentSpec) -> Result<()> {
+    for field in POOL_DURATIONS {
+        timeout(spec, field, None)?;
+    }
+    spec.parsed("minIdleConns", 0_i64).map(drop)
+}
+
+fn topology(spec: &ComponentSpec) -> Result<Topology> {
+    let kind = spec.text("redisType").unwrap_or_default().trim().to_ascii_lowercase();
+    if !matches!(kind.as_str(), "" | "node" | "cluster") {
+        return Err(Error::invalid(format!("'{kind}' is neither node nor cluster")).with_field("redisType"));
+    }
+    if flag(spec, "failover")? {
+        return Ok(Topology::Sentinel(SentinelSettings {
+            master: spec.required("sentinelMasterName")?.trim().to_owned(),
+            credentials: credentials(spec, "sentinelUsername", "sentinelPassword"),
+        }));
+    }
+    Ok(if kind == "cluster" { Topology::Cluster } else { Topology::Single })
 }
 
 fn owned(spec: &ComponentSpec, field: &str) -> Option<String> {
     spec.text(field).map(str::to_owned)
 }
 
-fn address(spec: &ComponentSpec) -> Result<(String, u16)> {
-    let text = spec.required("redisHost")?.trim();
-    if text.contains(',') {
-        return Err(Error::invalid("several hosts are not supported").with_field("redisHost"));
-    }
+fn credentials(spec: &ComponentSpec, username: &str, password: &str) -> Credentials {
+    Credentials { username: owned(spec, username), password: owned(spec, password) }
+}
+
+fn hosts(spec: &ComponentSpec, topology: &Topology) -> Result<Vec<Address>> {
+    let text = spec.required("redisHost")?;
     let separate = spec.parsed::<u16>("redisPort", 0)?;
+    let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let hosts: Vec<_> = texts.map(|text| address(text, separate)).collect::<Result<_>>()?;
+    match (hosts.len(), topology) {
+        (0, _) => Err(Error::invalid("names no host").with_field("redisHost")),
+        (1, _) | (_, Topology::Sentinel(_) | Topology::Cluster) => Ok(hosts),
+        (_, Topology::Single) => {
+            let message = "several hosts need redisType cluster, or failover for sentinels";
+            Err(Error::invalid(message).with_field("redisHost"))
+        }
+    }
+}
+
+fn address(text: &str, separate: u16) -> Result<Address> {
     let (host, port) = split_port(text);
+    if host.is_empty() {
+        return Err(Error::invalid(format!("'{text}' names no host")).with_field("redisHost"));
+    }
+    let host = host.to_owned();
     let Some(port) = port else {
-        return Ok((host.to_owned(), if separate == 0 { DEFAULT_PORT } else { separate }));
+        return Ok(Address { host, port: if separate == 0 { DEFAULT_PORT } else { separate } });
     };
     let port: u16 = port
         .parse()
@@ -119,7 +213,7 @@ fn address(spec: &ComponentSpec) -> Result<(String, u16)> {
         let message = format!("redisHost already names port {port}, but redisPort is {separate}");
         return Err(Error::invalid(message).with_field("redisPort"));
     }
-    Ok((host.to_owned(), port))
+    Ok(Address { host, port })
 }
 
 /// Splits `host:port`; an IPv6 address is in brackets when a port follows.
@@ -133,15 +227,18 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn database(spec: &ComponentSpec) -> Result<i64> {
+/// A cluster has database 0 only, and Dapr does not look at the field then.
+fn database(spec: &ComponentSpec, topology: &Topology) -> Result<i64> {
     match spec.parsed("redisDB", 0)? {
         negative if negative < 0 => Err(Error::invalid("must not be negative").with_field("redisDB")),
+        _ if *topology == Topology::Cluster => Ok(0),
         database => Ok(database),
     }
 }
 
 fn tls(spec: &ComponentSpec) -> Result<Option<TlsSettings>> {
-    if !spec.flag("enableTLS") {
+    let skip_verify = flag(spec, "insecureSkipTLSVerify")?;
+    if !flag(spec, "enableTLS")? {
         return Ok(None);
     }
     let identity = match (owned(spec, "clientCert"), owned(spec, "clientKey")) {
@@ -150,11 +247,15 @@ fn tls(spec: &ComponentSpec) -> Result<Option<TlsSettings>> {
         (Some(_), None) => return Err(Error::invalid("required with clientCert").with_field("clientKey")),
         (None, Some(_)) => return Err(Error::invalid("required with clientKey").with_field("clientCert")),
     };
-    Ok(Some(TlsSettings { skip_verify: spec.flag("insecureSkipTLSVerify"), identity }))
+    Ok(Some(TlsSettings { skip_verify, identity }))
 }
 
 /// A duration as Dapr's Redis components read it: a bare number counts milliseconds, `-1` means none, zero the default.
-fn timeout(spec: &ComponentSpec, field: &str, default: Option<Duration>) -> Result<Option<Duration>> {
+pub(crate) fn timeout(
+    spec: &ComponentSpec,
+    field: &str,
+    default: Option<Duration>,
+) -> Result<Option<Duration>> {
     let Some(text) = spec.text(field).map(str::trim) else { return Ok(default) };
     let parsed = match text.parse::<i64>() {
         Ok(millis) => match u64::try_from(millis) {
@@ -192,10 +293,6 @@ fn connections(spec: &ComponentSpec) -> Result<usize> {
     }
 }
 
-fn ttl_in_seconds(spec: &ComponentSpec) -> Result<Option<i64>> {
-    spec.text("ttlInSeconds").map(|_| spec.parsed("ttlInSeconds", 0)).transpose()
-}
-
 #[cfg(test)]
 mod tests {
     use mecha_plugin_api::{ErrorKind, Metadata};
@@ -207,6 +304,10 @@ mod tests {
         Settings::read(&ComponentSpec::new("store", "state.redis", metadata))
     }
 
+    fn address(host: &str, port: u16) -> Address {
+        Address { host: host.to_owned(), port }
+    }
+
     fn refused_field(pairs: &[(&str, &str)]) -> String {
         let error = read(pairs).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::INVALID, "{error}");
@@ -216,13 +317,14 @@ mod tests {
     #[test]
     fn defaults_are_daprs() {
         let settings = read(&[("redisHost", "redis")]).unwrap();
-        assert_eq!((settings.host.as_str(), settings.port), ("redis", 6379));
+        assert_eq!(settings.hosts, [address("redis", 6379)]);
+        assert_eq!(settings.topology, Topology::Single);
         assert_eq!(settings.database, 0);
         assert_eq!(settings.dial_timeout, Duration::from_secs(5));
         assert_eq!(settings.read_timeout, Some(Duration::from_secs(3)));
         assert_eq!(settings.write_timeout, Some(Duration::from_secs(3)));
         assert_eq!(settings.retry.max, 3);
-        assert!(settings.tls.is_none() && settings.password.is_none() && settings.ttl_in_seconds.is_none());
+        assert!(settings.tls.is_none() && settings.credentials.password.is_none());
     }
 
     #[test]
@@ -237,7 +339,7 @@ mod tests {
         ];
         for (text, separate, host, port) in cases {
             let settings = read(&[("redisHost", text), ("redisPort", separate)]).unwrap();
-            assert_eq!((settings.host.as_str(), settings.port), (host, port), "{text} {separate}");
+            assert_eq!(settings.hosts, [address(host, port)], "{text} {separate}");
         }
     }
 
@@ -248,20 +350,51 @@ mod tests {
         assert_eq!(refused_field(&[("redisHost", "a:b")]), "redisHost");
         assert_eq!(refused_field(&[("redisHost", "a:1"), ("redisPort", "2")]), "redisPort");
         for (field, value) in [
-            ("failover", "true"),
-            ("redisType", "cluster"),
+            ("redisHost", ","),
+            ("redisHost", ":6379"),
+            ("redisPort", "high"),
+            ("redisType", "ring"),
+            ("failover", "perhaps"),
+            ("enableTLS", "ture"),
+            ("insecureSkipTLSVerify", "2"),
             ("useEntraID", "true"),
+            ("useOIDC", "true"),
+            ("minIdleConns", "few"),
+            ("maxConnAge", "old"),
+            ("poolTimeout", "soon"),
+            ("idleTimeout", "soon"),
+            ("idleCheckFrequency", "often"),
+            ("dialTimeout", "soon"),
+            ("writeTimeout", "soon"),
+            ("redisMinRetryInterval", "soon"),
+            ("redisMaxRetryInterval", "soon"),
+            ("maxRetries", "many"),
+            ("maxRetryBackoff", "1s"),
             ("redisDB", "-1"),
             ("redisDB", "one"),
             ("readTimeout", "soon"),
-            ("ttlInSeconds", "long"),
             ("redisMaxRetries", "many"),
             ("poolSize", "-2"),
         ] {
-            assert_eq!(refused_field(&[("redisHost", "a"), (field, value)]), field);
+            let pairs = [("redisHost", "a"), (field, value)];
+            assert_eq!(refused_field(&pairs), field, "{value}");
         }
         let half = [("redisHost", "a"), ("enableTLS", "true"), ("clientCert", "x")];
         assert_eq!(refused_field(&half), "clientKey");
+    }
+
+    #[test]
+    fn sentinels_and_clusters_take_several_hosts() {
+        let many = ("redisHost", "a:1, b,[::1]:3");
+        let cluster = read(&[many, ("redisType", "Cluster"), ("redisDB", "3")]).unwrap();
+        assert_eq!(cluster.topology, Topology::Cluster);
+        assert_eq!(cluster.hosts, [address("a", 1), address("b", 6379), address("::1", 3)]);
+        assert_eq!(cluster.database, 0);
+        let pairs = [many, ("failover", "true"), ("sentinelMasterName", "main"), ("sentinelPassword", "pw")];
+        let Topology::Sentinel(sentinel) = read(&pairs).unwrap().topology else { panic!("no sentinel") };
+        assert_eq!(sentinel.master, "main");
+        assert_eq!(sentinel.credentials.password.as_deref(), Some("pw"));
+        assert_eq!(refused_field(&pairs[..2]), "sentinelMasterName");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl RedisState {
     /// Opens the component: the server must be reachable and take the credentials.
     pub(crate) async fn open(spec: ComponentSpec) -> Result<Self> {
         let settings = Settings::read(&spec)?;
-        let ttl_in_seconds = settings.ttl_in_seconds;
+        let ttl_in_seconds = spec.text("ttlInSeconds").map(|_| spec.parsed("ttlInSeconds", 0)).transpose()?;
         let client = Client::open(settings).await?;
         Ok(Self { client, scripts: Scripts::new(), ttl_in_seconds })
     }
@@ -156,8 +156,7 @@ impl StateStore for RedisState {
     }
 
     async fn ping(&self, context: &CallContext) -> Result<()> {
-        let answer = self.client.command(context, Purpose::Read, "PING", &cmd("PING")).await;
-        answer.map(drop).map_err(|failure| failure.into_error(""))
+        self.client.ping(context).await
     }
 }
 

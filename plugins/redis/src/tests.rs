@@ -1,11 +1,19 @@
 //! Tests against a real server: what lies in it after a call, and what a call says when it fails.
 
+mod binding;
 mod boundary;
 mod bulk;
+mod cluster;
 mod concurrency;
+mod configuration;
 mod expiry;
 mod faults;
 mod layout;
+mod lock;
+mod pubsub;
+mod pubsub_load;
+mod sentinel;
+mod servers;
 mod tls;
 mod transaction;
 

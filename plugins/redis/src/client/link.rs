@@ -6,25 +6,41 @@ use std::time::{Duration, Instant};
 
 use mecha_plugin_api::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::connect::Connector;
-use crate::metadata::Retry;
+use super::connect::{Connector, Target};
+use crate::metadata::{Address, Retry};
 
 /// Even "no back-off" must not spin.
 const SHORTEST_WAIT: Duration = Duration::from_millis(8);
 
 /// A connection and the task that keeps it up, which ends with this value.
 pub(crate) struct Link {
-    connector: Arc<Connector>,
-    status: watch::Receiver<Status>,
+    keeper: Arc<Keeper>,
     task: JoinHandle<()>,
+}
+
+/// What a link and its task share.
+struct Keeper {
+    connector: Arc<Connector>,
+    target: Target,
+    status: watch::Sender<Status>,
+    renew: Notify,
+}
+
+/// A connection that worked when it was last looked at.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) server: Arc<Address>,
+    /// Tells this connection from the link's earlier and later ones.
+    pub(crate) generation: u64,
 }
 
 #[derive(Default)]
 struct Status {
-    connection: Option<MultiplexedConnection>,
+    live: Option<Live>,
     /// How many attempts to connect have failed, ever.
     failures: u64,
     /// Why the last one failed; `None` once one succeeded.
@@ -33,44 +49,60 @@ struct Status {
 
 impl Link {
     /// Starts to connect; needs the plugin's runtime entered.
-    pub(crate) fn start(connector: Arc<Connector>) -> Self {
-        let (publish, status) = watch::channel(Status::default());
-        let task = tokio::spawn(keep_up(connector.clone(), publish));
-        Self { connector, status, task }
+    pub(crate) fn start(connector: Arc<Connector>, target: Target) -> Self {
+        let status = watch::Sender::new(Status::default());
+        let keeper = Arc::new(Keeper { connector, target, status, renew: Notify::new() });
+        let task = tokio::spawn(keep_up(keeper.clone()));
+        Self { keeper, task }
     }
 
     /// The connection; while there is none, waits for as many attempts as the settings allow, and never longer than
     /// the dial timeout.
-    pub(crate) async fn connection(&self) -> Result<MultiplexedConnection> {
-        if let Some(connection) = &self.status.borrow().connection {
-            return Ok(connection.clone());
+    pub(crate) async fn connection(&self) -> Result<Live> {
+        if let Some(live) = &self.keeper.status.borrow().live {
+            return Ok(live.clone());
         }
         self.wait_for_connection().await
     }
 
-    async fn wait_for_connection(&self) -> Result<MultiplexedConnection> {
-        let settings = self.connector.settings();
-        let mut status = self.status.clone();
-        let last = status.borrow().failures + u64::from(settings.retry.max) + 1;
-        let decided = status.wait_for(|status| {
-            status.connection.is_some() || status.failures >= last || status.is_hopeless()
+    /// Gives up the connection of this generation, if it is still in use, for a new one.
+    pub(crate) fn renew(&self, generation: u64) {
+        let dropped = self.keeper.status.send_if_modified(|status| {
+            let is_current = status.live.as_ref().is_some_and(|live| live.generation == generation);
+            if is_current {
+                status.live = None;
+            }
+            is_current
         });
-        if let Ok(Ok(status)) = tokio::time::timeout(settings.dial_timeout, decided).await
-            && let Some(connection) = &status.connection
-        {
-            return Ok(connection.clone());
+        if dropped {
+            self.keeper.renew.notify_one();
         }
-        let failure = self.status.borrow().failure.clone();
+    }
+
+    async fn wait_for_connection(&self) -> Result<Live> {
+        let Keeper { connector, target, status, .. } = &*self.keeper;
+        let settings = connector.settings();
+        let mut changes = status.subscribe();
+        let last = status.borrow().failures + u64::from(settings.retry.max) + 1;
+        let decided = changes
+            .wait_for(|status| status.live.is_some() || status.failures >= last || status.is_hopeless());
+        if let Ok(Ok(status)) = tokio::time::timeout(settings.dial_timeout, decided).await
+            && let Some(live) = &status.live
+        {
+            return Ok(live.clone());
+        }
+        let failure = status.borrow().failure.clone();
         Err(failure.unwrap_or_else(|| {
-            Error::unavailable(format!("no connection to redis at {}", self.connector.address()))
+            Error::unavailable(format!("no connection to redis at {}", connector.name(target)))
         }))
     }
 }
 
 impl Status {
-    /// Trying again soon cannot help: the server does not want this user.
+    /// Trying again soon cannot help: the server does not want this user, or a setting is wrong.
     fn is_hopeless(&self) -> bool {
-        self.failure.as_ref().is_some_and(|failure| failure.kind() == ErrorKind::DENIED)
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|failure| matches!(failure.kind(), ErrorKind::DENIED | ErrorKind::INVALID))
     }
 }
 
@@ -80,30 +112,40 @@ impl Drop for Link {
     }
 }
 
-async fn keep_up(connector: Arc<Connector>, publish: watch::Sender<Status>) {
+async fn keep_up(keeper: Arc<Keeper>) {
+    let Keeper { connector, target, status, renew } = &*keeper;
+    let name = connector.name(target);
     let mut waits = Waits::new(connector.settings().retry);
+    let mut generation = 0;
     loop {
-        match connector.connect().await {
-            Ok((connection, driver)) => {
-                tracing::info!(server = connector.address(), "connected to redis");
-                publish.send_modify(|status| {
-                    status.connection = Some(connection);
+        match connector.connect(target).await {
+            Ok(connected) => {
+                tracing::info!(server = %connected.server, "connected to redis");
+                generation += 1;
+                let server = Arc::new(connected.server);
+                let live = Live { connection: connected.connection, server: server.clone(), generation };
+                status.send_modify(|status| {
+                    status.live = Some(live);
                     status.failure = None;
                 });
                 let since = Instant::now();
-                driver.await;
-                publish.send_modify(|status| status.connection = None);
-                tracing::warn!(server = connector.address(), "the connection to redis is lost");
+                tokio::select! {
+                    () = connected.driver => {}
+                    () = renew.notified() => {}
+                    () = connector.moved_from(target, &server) => {}
+                }
+                status.send_modify(|status| status.live = None);
+                tracing::warn!(server = %server, "the connection to redis is lost");
                 if waits.is_stable(since.elapsed()) {
                     waits.reset();
                     continue;
                 }
             }
             Err(error) => {
-                if publish.borrow().failure.is_none() {
-                    tracing::warn!(server = connector.address(), error = %error, "cannot connect to redis");
+                if status.borrow().failure.is_none() {
+                    tracing::warn!(server = name, error = %error, "cannot connect to redis");
                 }
-                publish.send_modify(|status| {
+                status.send_modify(|status| {
                     status.failures += 1;
                     status.failure = Some(error);
                 });

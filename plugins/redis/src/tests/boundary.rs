@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use abi_stable::std_types::{ROption, RResult, RString};
+use mecha_plugin_api::binding::InvokeRequest;
 use mecha_plugin_api::host::{FieldValue, FinishedSpan, HostObject, HostServices, HostServices_TO, LogEvent};
+use mecha_plugin_api::lock::UnlockOutcome;
 use mecha_plugin_api::module;
+use mecha_plugin_api::pubsub::{PublishRequest, SubscribeRequest};
 use mecha_plugin_api::state::StateStoreObject;
 
 use super::*;
@@ -75,8 +78,52 @@ async fn a_call_crosses_with_its_value_and_its_error() {
     store.set(context(), set("k", "1")).await.into_result().unwrap();
     let RResult::ROk(ROption::RSome(item)) = store.get(context(), get("k")).await else { panic!("no value") };
     assert_eq!(item.etag.as_ref().map(RString::as_str).into_option(), Some("1"));
-    let refused = plugin.open_state_store(spec(&redis, &[("failover", "true")])).await.into_result();
-    assert_eq!(refused.err().unwrap().field(), Some("failover"));
+    let refused = plugin.open_state_store(spec(&redis, &[("useOIDC", "true")])).await.into_result();
+    assert_eq!(refused.err().unwrap().field(), Some("useOIDC"));
     drop(store);
+    plugin.shutdown(1_000_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_capability_crosses_and_its_work_runs_on_the_librarys_runtime() {
+    let redis = Redis::start().unwrap();
+    let recorder = Recorder::default();
+    let plugin = module::start(crate::plugin, host(&recorder)).into_result().unwrap();
+    let typed = |type_name: &str| ComponentSpec { type_name: type_name.into(), ..spec(&redis, &[]) };
+    let broker = plugin.open_pubsub(typed("pubsub.redis")).await.into_result().unwrap();
+    let request = SubscribeRequest { topic: "t".into(), metadata: Metadata::new(), max_in_flight: 0 };
+    let source = broker.subscribe(context(), request).await.into_result().unwrap();
+    let message = PublishRequest {
+        topic: "t".into(),
+        data: Buf::from("x".to_owned()),
+        content_type: RString::new(),
+        metadata: Metadata::from_iter([("tracestate", "a=b"), ("baggage", "c=d")]),
+    };
+    broker.publish(sampled(), message).await.into_result().unwrap();
+    let deliveries = source.next(context(), 9, 5_000_000_000).await.into_result().unwrap();
+    let metadata = &deliveries[0].metadata;
+    assert_eq!(metadata.get("traceparent").unwrap()[3..35], "07".repeat(16));
+    assert_eq!((metadata.get("tracestate"), metadata.get("baggage")), (Some("a=b"), Some("c=d")));
+    source.close(context()).await.into_result().unwrap();
+    let names: Vec<_> = recorder.0.lock().unwrap().iter().map(|span| span.name.to_string()).collect();
+    assert_eq!(names, ["XADD"]);
+
+    let store = plugin.open_configuration_store(typed("configuration.redis")).await.into_result().unwrap();
+    let changes = store.subscribe(context(), vec![RString::from("k")].into(), Metadata::new());
+    let changes = changes.await.into_result().unwrap();
+    let binding = plugin.open_output_binding(typed("bindings.redis")).await.into_result().unwrap();
+    let request = InvokeRequest {
+        operation: "create".into(),
+        data: Buf::from("v||1".to_owned()),
+        metadata: Metadata::from_iter([("key", "k")]),
+    };
+    binding.invoke(context(), request).await.into_result().unwrap();
+    let deliveries = changes.next(context(), 9, 5_000_000_000).await.into_result().unwrap();
+    assert_eq!(&*deliveries[0].data, b"v");
+
+    let locks = plugin.open_lock_store(typed("lock.redis")).await.into_result().unwrap();
+    let unlocked = locks.unlock(context(), "r".into(), "o".into()).await.into_result().unwrap();
+    assert_eq!(unlocked, UnlockOutcome::NOT_LOCKED);
+    drop((source, broker, changes, store, binding, locks));
     plugin.shutdown(1_000_000_000);
 }

@@ -53,7 +53,8 @@ async fn an_unreachable_server_is_unavailable_within_the_dial_timeout() {
 async fn a_name_that_nobody_knows_is_unavailable() {
     let metadata = Metadata::from_iter([("redisHost", "no-such-host.invalid"), ("dialTimeout", "500ms")]);
     let spec = ComponentSpec::new("store", "state.redis", metadata);
-    assert_eq!(RedisState::open(spec).await.err().unwrap().kind(), ErrorKind::UNAVAILABLE);
+    let error = RedisState::open(spec).await.err().unwrap();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::UNAVAILABLE, Some("redisHost")), "{error}");
 }
 
 #[tokio::test]
@@ -65,12 +66,21 @@ async fn a_wrong_password_is_denied_at_once_and_not_repeated() {
         [&[("redisPassword", "a-wrong-one")][..], &[("redisPassword", "a-wrong-one"), ("redisUsername", "u")]]
     {
         let error = RedisState::open(spec(&redis, pairs)).await.err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::DENIED, "{error}");
+        assert_eq!((error.kind(), error.field()), (ErrorKind::DENIED, Some("redisPassword")), "{error}");
         assert!(!error.to_string().contains("a-wrong-one"), "{error}");
     }
     assert!(begun.elapsed() < Duration::from_secs(4), "no time is spent on a hopeless wait");
     let store = RedisState::open(spec(&redis, &[("redisPassword", "right")])).await.unwrap();
     save(&store, set("k", "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named() {
+    let redis = Redis::start().unwrap();
+    let error = RedisState::open(spec(&redis, &[("redisDB", "99")])).await.err().unwrap();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::INVALID, Some("redisDB")), "{error}");
+    let error = RedisState::open(spec(&redis, &[("ttlInSeconds", "long")])).await.err().unwrap();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::INVALID, Some("ttlInSeconds")), "{error}");
 }
 
 #[tokio::test]

@@ -4,9 +4,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use mecha_plugin_api::ErrorKind;
+use mecha_plugin_api::binding::{InvokeRequest, OutputBinding};
+use mecha_plugin_api::lock::LockStore;
+use mecha_plugin_api::pubsub::{PubSub, PublishRequest};
+use mecha_plugin_api::source::Source;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use super::*;
+use crate::binding::RedisBinding;
+use crate::configuration::RedisConfiguration;
+use crate::lock::RedisLock;
+use crate::pubsub::RedisPubSub;
 
 /// A server that speaks TLS only and asks clients for a certificate.
 struct TlsServer {
@@ -29,9 +37,9 @@ fn named(name: &str) -> CertificateParams {
     params
 }
 
-fn issued(authority: &CertifiedIssuer<'_, KeyPair>, name: &str) -> (String, String) {
+fn issued(authority: &CertifiedIssuer<'_, KeyPair>, params: CertificateParams) -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let certificate = named(name).signed_by(&key, authority).unwrap();
+    let certificate = params.signed_by(&key, authority).unwrap();
     (certificate.pem(), key.serialize_pem())
 }
 
@@ -43,13 +51,20 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
 
 impl TlsServer {
     fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// A server whose certificate is not the ordinary one.
+    fn start_with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         // Finds or installs the program.
         drop(Redis::start().unwrap());
         let dir = tempfile::tempdir().unwrap();
         let mut params = named("authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let (certificate, key) = issued(&authority, "localhost");
+        let mut params = named("localhost");
+        change(&mut params);
+        let (certificate, key) = issued(&authority, params);
         let port = mecha_backends::free_port().unwrap();
         let child = Command::new("redis-server")
             .args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -60,7 +75,7 @@ impl TlsServer {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, port, client: issued(&authority, "client"), _dir: dir }
+        Self { child, port, client: issued(&authority, named("client")), _dir: dir }
     }
 
     fn spec(&self, more: &[(&str, &str)]) -> ComponentSpec {
@@ -82,9 +97,60 @@ async fn a_server_is_verified_unless_told_otherwise() {
     assert_eq!(read(&store, "k").await, value("1", "1"));
 
     let untrusted = RedisState::open(server.spec(&identity[..2])).await.err().unwrap();
-    assert!(matches!(untrusted.kind(), ErrorKind::UNAVAILABLE | ErrorKind::INVALID), "{untrusted:?}");
+    let field = untrusted.field();
+    assert_eq!((untrusted.kind(), field), (ErrorKind::UNAVAILABLE, Some("enableTLS")), "{untrusted:?}");
+    assert!(untrusted.message().contains("certificate"), "{untrusted}");
     let anonymous = RedisState::open(server.spec(&identity[2..])).await.err().unwrap();
     assert_eq!(anonymous.kind(), ErrorKind::UNAVAILABLE, "{anonymous}");
+}
+
+#[tokio::test]
+async fn every_capability_speaks_tls() {
+    let server = TlsServer::start();
+    let (certificate, key) = (server.client.0.as_str(), server.client.1.as_str());
+    let identity = [("clientCert", certificate), ("clientKey", key), ("insecureSkipTLSVerify", "true")];
+    let more = [&identity[..], &[("dialTimeout", "10s"), ("redisMaxRetries", "1000")]].concat();
+    let binding = RedisBinding::open(server.spec(&more)).await.unwrap();
+    binding.ping(&context()).await.unwrap();
+    let lock = RedisLock::open(server.spec(&more)).await.unwrap();
+    lock.ping(&context()).await.unwrap();
+    let broker = RedisPubSub::open(server.spec(&more)).await.unwrap();
+    let messages = broker.source("t", 0).await.unwrap();
+    let request = PublishRequest {
+        topic: "t".into(),
+        data: Buf::from("x".to_owned()),
+        content_type: "".into(),
+        metadata: Metadata::new(),
+    };
+    broker.publish(&context(), request).await.unwrap();
+    let wait = std::time::Duration::from_secs(10);
+    assert_eq!(messages.next(&context(), 1, wait).await.unwrap().len(), 1);
+    let configuration = RedisConfiguration::open(server.spec(&more)).await.unwrap();
+    let changes = configuration.changes(vec!["k".to_owned()]).await.unwrap();
+    let request = InvokeRequest {
+        operation: "create".into(),
+        data: Buf::from("v".to_owned()),
+        metadata: Metadata::from_iter([("key", "k")]),
+    };
+    binding.invoke(&context(), request).await.unwrap();
+    assert_eq!(&*changes.next(&context(), 1, wait).await.unwrap()[0].data, b"v");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_named_as_such() {
+    let server = TlsServer::start_with(|params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    // Without an answer the server is not up yet; with one, its certificate is what is wrong.
+    let error = loop {
+        let error = RedisState::open(server.spec(&[])).await.err().unwrap();
+        if error.field().is_some() {
+            break error;
+        }
+    };
+    assert_eq!(error.field(), Some("enableTLS"));
+    assert!(error.message().contains("expired"), "{error}");
 }
 
 #[tokio::test]
