@@ -43,9 +43,9 @@ pub(crate) struct FullDetails {
     /// The reason of the ErrorInfo.
     pub(crate) reason: &'static str,
     /// The metadata of the ErrorInfo.
-    pub(crate) metadata: Vec<(&'static str, String)>,
-    /// Type and name of a ResourceInfo.
-    pub(crate) resource: Option<(&'static str, String)>,
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Type, name and description of a ResourceInfo.
+    pub(crate) resource: Option<(&'static str, String, String)>,
     /// Field and description of a BadRequest.
     pub(crate) violation: Option<(String, String)>,
     /// Description and address of a Help.
@@ -164,17 +164,17 @@ fn statuses(error: &CallError) -> (StatusCode, Code) {
 impl FullDetails {
     fn json(&self) -> Value {
         let metadata: serde_json::Map<_, _> =
-            self.metadata.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+            self.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
         let mut list = vec![json!({
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": self.reason,
             "domain": DOMAIN,
             "metadata": metadata,
         })];
-        if let Some((kind, name)) = &self.resource {
+        if let Some((kind, name, description)) = &self.resource {
             list.push(json!({
                 "@type": "type.googleapis.com/google.rpc.ResourceInfo",
-                "resource_type": kind, "resource_name": name, "owner": "", "description": "",
+                "resource_type": kind, "resource_name": name, "owner": "", "description": description,
             }));
         }
         if let Some((field, description)) = &self.violation {
@@ -193,11 +193,10 @@ impl FullDetails {
     }
 
     fn model(&self) -> ErrorDetails {
-        let metadata: HashMap<String, String> =
-            self.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let metadata: HashMap<String, String> = self.metadata.iter().cloned().collect();
         let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, metadata);
-        if let Some((kind, name)) = &self.resource {
-            details.set_resource_info(*kind, name.clone(), "", "");
+        if let Some((kind, name, description)) = &self.resource {
+            details.set_resource_info(*kind, name.clone(), "", description.clone());
         }
         if let Some((field, description)) = &self.violation {
             details.add_bad_request_violation(field.clone(), description.clone());

@@ -173,6 +173,26 @@ pub mod metric {
     pub const INPUT_BINDING_COUNT: &str = "dapr_component_input_binding_count";
     /// The application's latency in ms.
     pub const INPUT_BINDING_LATENCIES: &str = "dapr_component_input_binding_latencies";
+    /// Events published.
+    pub const PUBSUB_EGRESS_COUNT: &str = "dapr_component_pubsub_egress_count";
+    /// The broker's latency in ms.
+    pub const PUBSUB_EGRESS_LATENCIES: &str = "dapr_component_pubsub_egress_latencies";
+    /// Bulks published.
+    pub const PUBSUB_EGRESS_BULK_COUNT: &str = "dapr_component_pubsub_egress_bulk_count";
+    /// Events in published bulks.
+    pub const PUBSUB_EGRESS_BULK_EVENT_COUNT: &str = "dapr_component_pubsub_egress_bulk_event_count";
+    /// The broker's latency for a bulk in ms.
+    pub const PUBSUB_EGRESS_BULK_LATENCIES: &str = "dapr_component_pubsub_egress_bulk_latencies";
+    /// Events delivered to the application.
+    pub const PUBSUB_INGRESS_COUNT: &str = "dapr_component_pubsub_ingress_count";
+    /// The application's latency in ms.
+    pub const PUBSUB_INGRESS_LATENCIES: &str = "dapr_component_pubsub_ingress_latencies";
+    /// Bulks delivered to the application.
+    pub const PUBSUB_INGRESS_BULK_COUNT: &str = "dapr_component_pubsub_ingress_bulk_count";
+    /// Events in delivered bulks.
+    pub const PUBSUB_INGRESS_BULK_EVENT_COUNT: &str = "dapr_component_pubsub_ingress_bulk_event_count";
+    /// The application's latency for a bulk in ms.
+    pub const PUBSUB_INGRESS_BULK_LATENCIES: &str = "dapr_component_pubsub_ingress_bulk_latencies";
     /// Components loaded.
     pub const COMPONENT_LOADED: &str = "dapr_runtime_component_loaded";
     /// Components initialised.
@@ -251,6 +271,10 @@ pub mod label {
     pub const OPERATION: &str = "operation";
     /// `true` or `false`.
     pub const SUCCESS: &str = "success";
+    /// Topic of an event.
+    pub const TOPIC: &str = "topic";
+    /// What became of an event.
+    pub const PROCESS_STATUS: &str = "process_status";
     /// HTTP verb.
     pub const METHOD: &str = "method";
     /// HTTP path as the cardinality rules leave it.

@@ -1,30 +1,43 @@
 //! `mecha components`: what settings and resource files declare, without opening anything.
 
 use anyhow::Result;
-use mecha_resources::{Component, Loaded, Resource, load_dir};
+use mecha_resources::{Component, Loaded, Resource, Subscription, load_dir};
 use mecha_settings::Resolved;
 
-/// Every declared component with where it was declared, and every file that cannot be used.
-pub(crate) fn declared(resolved: &Resolved) -> (Vec<(Component, String)>, Vec<String>) {
-    let (mut components, mut problems) = (Vec::new(), Vec::new());
+/// What is declared, each with where that was.
+#[derive(Default)]
+pub(crate) struct Declared {
+    pub(crate) components: Vec<(Component, String)>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// Files that cannot be used.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Everything that settings and resource files declare.
+pub(crate) fn declared(resolved: &Resolved) -> Declared {
+    let mut declared = Declared::default();
     for folder in &resolved.settings.resources.paths {
         let (resources, errors) = load_dir(folder);
-        problems.extend(errors.iter().map(ToString::to_string));
+        declared.problems.extend(errors.iter().map(ToString::to_string));
         for Loaded { value, file, .. } in resources {
-            if let Resource::Component(component) = value {
-                components.push((component, file.display().to_string()));
+            let file = file.display().to_string();
+            match value {
+                Resource::Component(component) => declared.components.push((component, file)),
+                Resource::Subscription(subscription) => declared.subscriptions.push(subscription),
+                // A Configuration is named by a flag; the other kinds have no building block yet.
+                _ => {}
             }
         }
     }
     let defined = resolved.settings.components.define.iter();
     let origin = resolved.origins.of("components.define").to_string();
-    components.extend(defined.map(|definition| (definition.to_component(), origin.clone())));
-    (components, problems)
+    declared.components.extend(defined.map(|definition| (definition.to_component(), origin.clone())));
+    declared
 }
 
 /// The declared components as a table.
 pub(crate) fn list(resolved: &Resolved) -> Result<String> {
-    let (components, problems) = declared(resolved);
+    let Declared { components, problems, .. } = declared(resolved);
     let mut lines: Vec<String> = Vec::new();
     for (component, origin) in &components {
         let scopes = if component.scopes.is_empty() { "all".to_owned() } else { component.scopes.join(",") };

@@ -11,7 +11,9 @@ use mecha_observability::{Logger, Metrics, MetricsSettings, Telemetry, install_s
 use mecha_plugin_host::HostConfig;
 use mecha_resources::Configuration;
 use mecha_resources::configuration::load_configuration;
-use mecha_runtime::{App, AppConnection, MissingType, Runtime, RuntimeConfig, ShutdownRequest};
+use mecha_runtime::{
+    App, AppConnection, HealthProbe, MissingType, Runtime, RuntimeConfig, ShutdownRequest, StartSettings,
+};
 use mecha_settings::{Resolved, model};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -66,11 +68,36 @@ async fn run(
     let config = runtime_config(resolved, configuration);
     let runtime = Runtime::build(config, telemetry.clone(), metrics, logger.clone()).await?;
     let serving = open_ports(runtime.clone(), serving_config).await?;
+    // The API is open before the application is: applications call it while they start.
+    let end = tokio::select! {
+        end = ends.wait(&runtime) => end,
+        () = start_application(&runtime, started) => ends.wait(&runtime).await,
+    };
+    if end == End::Graceful {
+        block_end(resolved, &runtime, &mut ends).await;
+    }
+    drain(resolved, &runtime, serving, telemetry, end).await
+}
+
+async fn start_application(runtime: &Runtime, started: Instant) {
+    runtime.start_application().await;
     runtime.set_ready(true);
     tracing::info!("dapr initialized. Status: Running. Init Elapsed {}ms", started.elapsed().as_millis());
+}
 
-    let end = ends.wait(&runtime).await;
-    drain(resolved, &runtime, serving, telemetry, end).await
+/// The end is put off while the application still works, at most for the time that is set.
+async fn block_end(resolved: &Resolved, runtime: &Runtime, ends: &mut Ends) {
+    let Some(duration) = resolved.settings.shutdown.block_duration else { return };
+    tracing::info!(
+        "Blocking graceful shutdown for {} or until app reports unhealthy...",
+        mecha_resources::duration::format(duration)
+    );
+    tokio::select! {
+        () = tokio::time::sleep(duration) => tracing::info!("Block shutdown period expired, entering shutdown..."),
+        () = runtime.app_unhealthy() => tracing::info!("App reported unhealthy, entering shutdown..."),
+        // Whoever asks a second time means it.
+        _ = ends.wait(runtime) => {}
+    }
 }
 
 /// Intake off first, then the calls in flight, then the plugins, then the telemetry that tells of it all.
@@ -88,13 +115,16 @@ async fn drain(
     runtime.set_ready(false);
     let grace = resolved.settings.shutdown.graceful();
     let deadline = Instant::now() + grace;
+    // The API stays open meanwhile: what the application is still working on may need it.
+    let taken_in = tokio::time::timeout(grace, runtime.stop_application()).await;
+    let grace = deadline.saturating_duration_since(Instant::now()).max(MIN_CLOSE);
     let drained = serving.drain(grace).await;
     let closed =
         tokio::time::timeout_at(deadline.max(Instant::now() + MIN_CLOSE).into(), runtime.shut_down()).await;
     if let Err(error) = telemetry.shutdown(Duration::from_secs(2)).await {
         tracing::warn!("some spans were not delivered: {error}");
     }
-    if !drained || closed.is_err() {
+    if !drained || closed.is_err() || taken_in.is_err() {
         tracing::error!("Graceful shutdown timeout exceeded, forcing shutdown");
         return Ok(ExitCode::FAILURE);
     }
@@ -141,8 +171,8 @@ impl Ends {
 
 fn runtime_config(resolved: &Resolved, configuration: Configuration) -> RuntimeConfig {
     let settings = &resolved.settings;
-    let (declared, problems) = components::declared(resolved);
-    for problem in problems {
+    let declared = components::declared(resolved);
+    for problem in &declared.problems {
         tracing::warn!("A non-YAML Component file was detected, or one that cannot be used: {problem}");
     }
     RuntimeConfig {
@@ -154,14 +184,34 @@ fn runtime_config(resolved: &Resolved, configuration: Configuration) -> RuntimeC
             model::MissingType::Wait => MissingType::Wait,
             model::MissingType::Fail => MissingType::Fail,
         },
-        components: declared,
+        components: declared.components,
+        subscriptions: declared.subscriptions,
         configuration,
         env: resolved.environment.vars().clone(),
-        connection: AppConnection {
-            port: settings.app.port,
-            protocol: settings.app.protocol.as_str().to_owned(),
-            channel_address: settings.app.channel_address.clone(),
-            max_concurrency: settings.app.max_concurrency,
+        connection: connection(resolved),
+    }
+}
+
+fn connection(resolved: &Resolved) -> AppConnection {
+    let app = &resolved.settings.app;
+    let asks = |endpoint: &str| !app.disabled_init_endpoints.iter().any(|disabled| disabled == endpoint);
+    AppConnection {
+        port: app.port,
+        protocol: app.protocol.as_str().to_owned(),
+        channel_address: app.channel_address.clone(),
+        max_concurrency: app.max_concurrency,
+        token: resolved.environment.app_api_token.as_ref().map(|token| token.reveal().to_owned()),
+        max_body_size: usize::try_from(resolved.settings.http.max_body_size).unwrap_or(usize::MAX),
+        health: app.health.enabled.then(|| HealthProbe {
+            path: app.health.path.clone(),
+            interval: app.health.interval,
+            timeout: app.health.timeout,
+            threshold: app.health.threshold,
+        }),
+        start: StartSettings {
+            ask_configuration: asks("config"),
+            ask_subscriptions: asks("subscribe"),
+            binding_timeout: app.binding_options_timeout,
         },
     }
 }

@@ -4,21 +4,17 @@ use mecha_settings::{Resolved, Settings};
 use serde_json::Value;
 
 /// Settings whose building block or server is not there yet.
-const UNSERVED: [&str; 14] = [
-    "app.disabled-init-endpoints",
-    "app.health.enabled",
+const UNSERVED: [&str; 10] = [
     "http.public-port",
     "http.unix-domain-socket",
     "http.allowed-origins",
     "grpc.internal-port",
     "profile.enabled",
     "resources.reconcile-interval",
-    "shutdown.block-duration",
     "control-plane.address",
     "control-plane.mtls",
     "control-plane.placement-addresses",
     "control-plane.scheduler-addresses",
-    "app.port",
 ];
 
 /// One line for each setting that was given and has no effect.

@@ -32,6 +32,16 @@ pub(crate) fn text_map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<St
         .collect()
 }
 
+/// Values by name, where `null` is a value's default, and that of the whole is empty.
+pub(crate) fn named<'de, D, T>(from: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    let entries = Option::<BTreeMap<String, Option<T>>>::deserialize(from)?.unwrap_or_default();
+    Ok(entries.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
+}
+
 /// Any value, where `null` is its default.
 pub(crate) fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
 where

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Resource, error::FileError, error::FileErrorKind, yaml};
+use crate::{
+    Component, Configuration, HttpEndpoint, Resiliency, Resource, Subscription, error::FileError,
+    error::FileErrorKind, yaml,
+};
 
 /// A resource and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,33 @@ pub struct Loaded<T> {
     pub file: PathBuf,
     /// Which document of the file, from 0.
     pub document: usize,
+}
+
+/// Loaded resources, told apart; each kind in the order of its files.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[expect(missing_docs, reason = "each field is named as its kind")]
+pub struct ByKind {
+    pub components: Vec<Loaded<Component>>,
+    pub configurations: Vec<Loaded<Box<Configuration>>>,
+    pub subscriptions: Vec<Loaded<Subscription>>,
+    pub http_endpoints: Vec<Loaded<HttpEndpoint>>,
+    pub resiliencies: Vec<Loaded<Box<Resiliency>>>,
+}
+
+impl FromIterator<Loaded<Resource>> for ByKind {
+    fn from_iter<I: IntoIterator<Item = Loaded<Resource>>>(resources: I) -> Self {
+        let mut kinds = Self::default();
+        for Loaded { value, file, document } in resources {
+            match value {
+                Resource::Component(value) => kinds.components.push(Loaded { value, file, document }),
+                Resource::Configuration(value) => kinds.configurations.push(Loaded { value, file, document }),
+                Resource::Subscription(value) => kinds.subscriptions.push(Loaded { value, file, document }),
+                Resource::HttpEndpoint(value) => kinds.http_endpoints.push(Loaded { value, file, document }),
+                Resource::Resiliency(value) => kinds.resiliencies.push(Loaded { value, file, document }),
+            }
+        }
+        kinds
+    }
 }
 
 /// Loads every `.yaml`, `.yml` and `.json` file of a folder, in the order of their names, without going into
@@ -100,6 +130,9 @@ mod tests {
             .map(|loaded| match &loaded.value {
                 Resource::Component(component) => component.name.as_str(),
                 Resource::Configuration(_) => "configuration",
+                Resource::Subscription(subscription) => subscription.name.as_str(),
+                Resource::HttpEndpoint(endpoint) => endpoint.name.as_str(),
+                Resource::Resiliency(resiliency) => resiliency.name.as_str(),
             })
             .collect()
     }
@@ -130,6 +163,37 @@ mod tests {
             "{}",
             texts[1]
         );
+    }
+
+    #[test]
+    fn tells_kinds_and_versions_apart() {
+        let document = |version: &str, kind: &str, name: &str, spec: &str| {
+            format!(
+                "---\napiVersion: dapr.io/{version}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+            )
+        };
+        let text = component("c")
+            + &document("v2alpha1", "Subscription", "s2", "{topic: t, routes: {default: /two}, route: /one}")
+            + &document("v1alpha1", "Subscription", "s1", "{topic: t, routes: {default: /two}, route: /one}")
+            + &document("v3alpha1", "Subscription", "unknown", "{}")
+            + &document("v1alpha1", "HTTPEndpoint", "e", "{baseUrl: http://x}")
+            + &document("v1alpha1", "Resiliency", "r", "{}")
+            + &document("v1alpha1", "Configuration", "conf", "{}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let (loaded, errors) = load_file(file.path());
+        assert_eq!((names(&loaded), errors), (vec!["c", "s2", "s1", "e", "r", "configuration"], Vec::new()));
+        let kinds: ByKind = loaded.into_iter().collect();
+        let routes: Vec<&str> = kinds.subscriptions.iter().map(|s| s.value.default_route.as_str()).collect();
+        assert_eq!(routes, ["/two", "/one"]);
+        let counts = (
+            kinds.components.len(),
+            kinds.configurations.len(),
+            kinds.http_endpoints.len(),
+            kinds.resiliencies.len(),
+        );
+        assert_eq!(counts, (1, 1, 1, 1));
+        assert_eq!(kinds.subscriptions[1].document, 2);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The kinds of resource that are understood, and how a document is recognised as one.
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{Component, Configuration, error::FileErrorKind, lenient};
+use crate::{
+    Component, Configuration, HttpEndpoint, Resiliency, Subscription, error::FileErrorKind, lenient,
+};
 
 /// A resource of a known kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +14,12 @@ pub enum Resource {
     Component(Component),
     /// Settings of the runtime itself.
     Configuration(Box<Configuration>),
+    /// A topic whose messages go to the application.
+    Subscription(Subscription),
+    /// A service outside that applications invoke.
+    HttpEndpoint(HttpEndpoint),
+    /// Timeouts, retries and circuit breakers.
+    Resiliency(Box<Resiliency>),
 }
 
 /// How documents of one kind are recognised and typed.
@@ -21,7 +29,7 @@ struct Kind {
     read: fn(Value) -> Result<Resource, FileErrorKind>,
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 6] = [
     Kind {
         api_version: "dapr.io/v1alpha1",
         kind: "Component",
@@ -31,6 +39,26 @@ const KINDS: [Kind; 2] = [
         api_version: "dapr.io/v1alpha1",
         kind: "Configuration",
         read: |document| Configuration::from_document(document).map(|c| Resource::Configuration(Box::new(c))),
+    },
+    Kind {
+        api_version: "dapr.io/v1alpha1",
+        kind: "Subscription",
+        read: |document| Subscription::from_v1_document(document).map(Resource::Subscription),
+    },
+    Kind {
+        api_version: "dapr.io/v2alpha1",
+        kind: "Subscription",
+        read: |document| Subscription::from_v2_document(document).map(Resource::Subscription),
+    },
+    Kind {
+        api_version: "dapr.io/v1alpha1",
+        kind: "HTTPEndpoint",
+        read: |document| HttpEndpoint::from_document(document).map(Resource::HttpEndpoint),
+    },
+    Kind {
+        api_version: "dapr.io/v1alpha1",
+        kind: "Resiliency",
+        read: |document| Resiliency::from_document(document).map(|r| Resource::Resiliency(Box::new(r))),
     },
 ];
 
@@ -83,4 +111,15 @@ impl ObjectMeta {
 pub(crate) fn typed<T: DeserializeOwned>(document: Value) -> Result<T, FileErrorKind> {
     serde_path_to_error::deserialize(document)
         .map_err(|error| FileErrorKind::field(error.path().to_string(), error.inner()))
+}
+
+/// A section of a document, with the case of its keys corrected.
+pub(crate) fn fix<'a>(
+    parent: &'a mut Map<String, Value>,
+    field: &str,
+    known: &[&str],
+) -> Option<&'a mut Map<String, Value>> {
+    let child = parent.get_mut(field)?.as_object_mut()?;
+    lenient::fix_case(child, known);
+    Some(child)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use mecha_plugin_api::{AbiFuture, AbiResult, CallContext, Error};
 use mecha_plugin_host::{CapabilityObject, Generation};
+use tokio::sync::watch;
 
 use crate::call::{Call, CallError};
 use crate::definition::Definition;
@@ -21,11 +22,14 @@ pub struct Component<C: CapabilityObject, S = ()> {
     settings: OnceLock<S>,
     observer: Observer,
     slot: ArcSwapOption<Open<C>>,
+    /// Counts the moves between generations; who reads from a source of the component moves along.
+    moves: watch::Sender<u64>,
 }
 
 impl<C: CapabilityObject, S> Component<C, S> {
     pub(crate) fn new(definition: Arc<Definition>, observer: Observer) -> Self {
-        Self { definition, settings: OnceLock::new(), observer, slot: ArcSwapOption::empty() }
+        let (settings, slot, moves) = (OnceLock::new(), ArcSwapOption::empty(), watch::Sender::new(0));
+        Self { definition, settings, observer, slot, moves }
     }
 
     /// The name that applications use.
@@ -60,6 +64,11 @@ impl<C: CapabilityObject, S> Component<C, S> {
             .expect("invariant: `open_on` sets the settings before a component enters the registry")
     }
 
+    /// The settings, once it was open.
+    pub(crate) fn opened_settings(&self) -> Option<&S> {
+        self.settings.get()
+    }
+
     /// The generation that serves it now.
     pub fn generation(&self) -> Option<Arc<Generation>> {
         self.slot.load().as_ref().map(|open| open.generation.clone())
@@ -76,7 +85,19 @@ impl<C: CapabilityObject, S> Component<C, S> {
 
     /// Moves calls to `open`; gives what they ran on before.
     pub(crate) fn move_to(&self, open: Option<Arc<Open<C>>>) -> Option<Draining> {
-        self.slot.swap(open).map(Open::release)
+        let before = self.slot.swap(open).map(Open::release);
+        self.moves.send_modify(|moves| *moves += 1);
+        before
+    }
+
+    /// Told whenever calls move to another generation, or to none.
+    pub(crate) fn moves(&self) -> watch::Receiver<u64> {
+        self.moves.subscribe()
+    }
+
+    /// What it runs on now; the generation is not retired while this is held.
+    pub(crate) fn hold(&self) -> Option<Arc<Open<C>>> {
+        self.slot.load_full()
     }
 
     /// The one path of a capability call.
@@ -87,9 +108,20 @@ impl<C: CapabilityObject, S> Component<C, S> {
         start: impl FnOnce(&C, CallContext) -> AbiFuture<T>,
     ) -> Result<T, CallError> {
         // This reference is what keeps the generation from being retired under the call.
-        let Some(open) = self.slot.load_full() else {
+        let Some(open) = self.hold() else {
             return Err(CallError::Gone { component: self.name().to_owned() });
         };
+        self.call_on(&open, call, operation, start).await
+    }
+
+    /// The same on what the caller holds, for what outlives the call: a source that was opened.
+    pub(crate) async fn call_on<T>(
+        &self,
+        open: &Open<C>,
+        call: &Call,
+        operation: Operation<'_>,
+        start: impl FnOnce(&C, CallContext) -> AbiFuture<T>,
+    ) -> Result<T, CallError> {
         // The plugin's tokio shares no cooperative budget with ours, so the host pays for it here.
         tokio::task::coop::consume_budget().await;
         let _in_flight = open.plugin.enter();

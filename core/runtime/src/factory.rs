@@ -3,31 +3,47 @@
 use std::sync::Arc;
 
 use mecha_observability::metrics::ComponentKind;
-use mecha_plugin_api::binding::OutputBindingObject;
+use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
+use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
 
 use crate::component::Component;
 use crate::definition::Definition;
-use crate::managed::Managed;
+use crate::managed::{Managed, Registered};
 use crate::observe::ObserverSource;
 
-/// Makes the components of a definition; empty when no building block serves its type.
+/// Makes the components of a definition; empty when no building block serves its type. A binding may be both an output and
+/// an input: its plugin says which of the two it is.
 pub(crate) fn components(definition: &Arc<Definition>, observers: &ObserverSource) -> Vec<Arc<dyn Managed>> {
+    let made = Made { definition, observers };
     let block = definition.resource.component_type.split('.').next().unwrap_or_default();
     match block {
-        "state" => {
-            let observer = observers.component(definition, ComponentKind::State);
-            vec![Arc::new(Component::<StateStoreObject, _>::new(definition.clone(), observer))]
+        "state" => vec![made.by::<StateStoreObject>(Some(ComponentKind::State))],
+        "secretstores" => vec![made.by::<SecretStoreObject>(Some(ComponentKind::Secret))],
+        "bindings" => vec![
+            made.by::<OutputBindingObject>(Some(ComponentKind::OutputBinding)),
+            made.by::<InputBindingObject>(Some(ComponentKind::InputBinding)),
+        ],
+        "pubsub" => vec![made.by::<PubSubObject>(None)],
+        "configuration" => {
+            vec![made.by::<ConfigurationStoreObject>(Some(ComponentKind::Configuration))]
         }
-        "secretstores" => {
-            let observer = observers.component(definition, ComponentKind::Secret);
-            vec![Arc::new(Component::<SecretStoreObject, ()>::new(definition.clone(), observer))]
-        }
-        "bindings" => {
-            let observer = observers.component(definition, ComponentKind::OutputBinding);
-            vec![Arc::new(Component::<OutputBindingObject, ()>::new(definition.clone(), observer))]
-        }
+        "lock" => vec![made.by::<LockStoreObject>(None)],
         _ => Vec::new(),
+    }
+}
+
+struct Made<'a> {
+    definition: &'a Arc<Definition>,
+    observers: &'a ObserverSource,
+}
+
+impl Made<'_> {
+    fn by<C: Registered>(&self, kind: Option<ComponentKind>) -> Arc<dyn Managed> {
+        let observer = self.observers.component(self.definition, kind);
+        Arc::new(Component::<C, C::Settings>::new(self.definition.clone(), observer))
     }
 }

@@ -5,27 +5,42 @@
 //! between the generations of their plugins while calls go on.
 
 mod app;
+mod application;
 mod call;
 mod component;
+mod configuration_store;
 mod definition;
 mod drain;
 mod factory;
+mod inbound;
+mod input_binding;
 mod lifecycle;
+mod lock_store;
 mod managed;
 mod observe;
 mod output_binding;
 mod poll;
+mod pubsub;
 mod registry;
 mod runtime;
 mod secret;
 pub mod state;
 
 pub use app::App;
+pub use application::{
+    ConfigurationWatches, HealthProbe, StartSettings, StreamError, StreamEvent, StreamSubscription,
+};
 pub use call::{Call, CallError};
 pub use component::Component;
+pub use configuration_store::{ConfigurationStore, ConfigurationWatch};
 pub use definition::{Definition, ResolveError};
+pub use input_binding::InputBinding;
 pub use lifecycle::OpenError;
+pub use lock_store::LockStore;
+/// What an application says of an event; a stream's events are answered with it.
+pub use mecha_app_channel::EventStatus;
 pub use output_binding::OutputBinding;
+pub use pubsub::PubSub;
 pub use registry::{ComponentSummary, Missing, Registry};
 pub use runtime::{
     AppConnection, BuildError, Health, InitFailure, MissingType, Runtime, RuntimeConfig, ShutdownRequest,

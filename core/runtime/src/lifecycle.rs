@@ -13,7 +13,7 @@ use mecha_plugin_host::{Change, Generation};
 use tokio_util::task::TaskTracker;
 
 use crate::App;
-use crate::definition::ResolveError;
+use crate::definition::{Definition, ResolveError};
 use crate::drain::Draining;
 use crate::managed::Managed;
 use crate::observe::PluginObserver;
@@ -109,7 +109,7 @@ impl Lifecycle {
 
     /// Components that wait for a plugin, as `NAME (TYPE/VERSION)`.
     pub(crate) fn waiting(&self) -> Vec<String> {
-        let waiting = self.components.iter().filter(|slot| slot.component.current().is_none());
+        let waiting = self.components.iter().filter(|slot| !self.is_served(slot.component.definition()));
         waiting.map(|slot| slot.component.definition().log_name()).collect()
     }
 
@@ -218,7 +218,22 @@ impl Lifecycle {
         component.open_on(&self.app, &resolved, generation.clone()).await.map_err(OpenError::Plugin)
     }
 
+    /// Whether any component of a definition is open: a binding may be an output, an input or both.
+    fn is_served(&self, definition: &Arc<Definition>) -> bool {
+        self.components.iter().any(|slot| {
+            Arc::ptr_eq(slot.component.definition(), definition) && slot.component.current().is_some()
+        })
+    }
+
+    fn is_offered(&self, definition: &Arc<Definition>) -> bool {
+        let same = |slot: &&Slot| Arc::ptr_eq(slot.component.definition(), definition);
+        self.components.iter().filter(same).any(|slot| self.preferred(slot.component.as_ref()).is_some())
+    }
+
     fn report_waiting(&mut self, index: usize) {
+        if self.is_offered(self.components[index].component.definition()) {
+            return;
+        }
         let known: Vec<_> =
             self.generations.iter().filter(|known| known.wanted).map(|known| &*known.generation).collect();
         let slot = &mut self.components[index];

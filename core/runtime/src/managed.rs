@@ -5,7 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mecha_plugin_api::binding::OutputBindingObject;
+use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
+use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
 use mecha_plugin_api::{Capability, Error, ErrorKind};
@@ -16,6 +19,9 @@ use crate::App;
 use crate::component::Component;
 use crate::definition::Definition;
 use crate::drain::{Draining, Open};
+use crate::input_binding::InputSettings;
+use crate::lock_store::LockSettings;
+use crate::pubsub::PubSubSettings;
 use crate::registry::{ComponentSummary, Registry};
 use crate::state::StateSettings;
 
@@ -43,7 +49,12 @@ pub(crate) trait Managed: Send + Sync {
 pub(crate) trait Registered: CapabilityObject {
     type Settings: Send + Sync + 'static;
     /// What the runtime reads from the component's metadata.
-    fn settings(definition: &Definition, resolved: &Resolved) -> Result<Self::Settings, Error>;
+    fn settings(app: &App, definition: &Definition, resolved: &Resolved) -> Result<Self::Settings, Error>;
+    /// Puts a component into a new snapshot whether it is open or not.
+    fn declare(component: &Arc<Component<Self, Self::Settings>>, registry: &mut Registry) {
+        let _ = (component, registry);
+    }
+    /// Puts an open component into a new snapshot.
     fn register(
         component: Arc<Component<Self, Self::Settings>>,
         registry: &mut Registry,
@@ -53,7 +64,7 @@ pub(crate) trait Registered: CapabilityObject {
 impl Registered for StateStoreObject {
     type Settings = StateSettings;
 
-    fn settings(definition: &Definition, resolved: &Resolved) -> Result<StateSettings, Error> {
+    fn settings(_app: &App, definition: &Definition, resolved: &Resolved) -> Result<StateSettings, Error> {
         StateSettings::read(definition, resolved)
     }
 
@@ -70,7 +81,7 @@ impl Registered for StateStoreObject {
 impl Registered for SecretStoreObject {
     type Settings = ();
 
-    fn settings(_definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
         Ok(())
     }
 
@@ -84,13 +95,76 @@ impl Registered for SecretStoreObject {
 impl Registered for OutputBindingObject {
     type Settings = ();
 
-    fn settings(_definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
         Ok(())
     }
 
     fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
         registry.output_bindings.insert(component.name().into(), component);
         vec!["OUTPUT_BINDING"]
+    }
+}
+
+impl Registered for InputBindingObject {
+    type Settings = InputSettings;
+
+    fn settings(_app: &App, _definition: &Definition, resolved: &Resolved) -> Result<InputSettings, Error> {
+        Ok(InputSettings::read(resolved))
+    }
+
+    fn register(
+        component: Arc<Component<Self, InputSettings>>,
+        registry: &mut Registry,
+    ) -> Vec<&'static str> {
+        registry.input_bindings.insert(component.name().into(), component);
+        vec!["INPUT_BINDING"]
+    }
+}
+
+impl Registered for PubSubObject {
+    type Settings = PubSubSettings;
+
+    fn settings(app: &App, _definition: &Definition, resolved: &Resolved) -> Result<PubSubSettings, Error> {
+        Ok(PubSubSettings::read(app, resolved))
+    }
+
+    fn declare(component: &Arc<Component<Self, PubSubSettings>>, registry: &mut Registry) {
+        registry.declared_pubsubs.insert(component.name().into(), component.clone());
+    }
+
+    fn register(
+        component: Arc<Component<Self, PubSubSettings>>,
+        registry: &mut Registry,
+    ) -> Vec<&'static str> {
+        let capabilities = component.capabilities();
+        registry.pubsubs.insert(component.name().into(), component);
+        capabilities
+    }
+}
+
+impl Registered for ConfigurationStoreObject {
+    type Settings = ();
+
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
+        registry.configuration_stores.insert(component.name().into(), component);
+        Vec::new()
+    }
+}
+
+impl Registered for LockStoreObject {
+    type Settings = LockSettings;
+
+    fn settings(_app: &App, _definition: &Definition, resolved: &Resolved) -> Result<LockSettings, Error> {
+        LockSettings::read(resolved)
+    }
+
+    fn register(component: Arc<Component<Self, LockSettings>>, registry: &mut Registry) -> Vec<&'static str> {
+        registry.lock_stores.insert(component.name().into(), component);
+        Vec::new()
     }
 }
 
@@ -114,7 +188,7 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
         generation: Arc<Generation>,
     ) -> Pending<'a, Result<Option<Draining>, Error>> {
         Box::pin(async move {
-            self.set_settings(C::settings(self.definition(), resolved)?);
+            self.set_settings(C::settings(app, self.definition(), resolved)?);
             let (spec, timeout) =
                 (self.definition().spec(app, resolved), self.definition().resource.init_timeout);
             let opening = tokio::time::timeout(timeout, generation.open::<C>(spec));
@@ -131,6 +205,7 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
     }
 
     fn register(self: Arc<Self>, registry: &mut Registry) {
+        C::declare(&self, registry);
         if self.generation().is_none() {
             return;
         }

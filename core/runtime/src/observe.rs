@@ -35,7 +35,7 @@ impl ObserverSource {
         Self { telemetry, metrics, logger, slow_poll }
     }
 
-    pub(crate) fn component(&self, definition: &Definition, kind: ComponentKind) -> Observer {
+    pub(crate) fn component(&self, definition: &Definition, kind: Option<ComponentKind>) -> Observer {
         Observer::new(self, definition, kind)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::{OutputBinding, SecretStore, StateStore};
+use crate::{ConfigurationStore, InputBinding, LockStore, OutputBinding, PubSub, SecretStore, StateStore};
 
 type ByName<T> = HashMap<Box<str>, Arc<T>, RandomState>;
 
@@ -37,6 +37,13 @@ pub struct Registry {
     pub(crate) state_stores: ByName<StateStore>,
     pub(crate) secret_stores: ByName<SecretStore>,
     pub(crate) output_bindings: ByName<OutputBinding>,
+    pub(crate) pubsubs: ByName<PubSub>,
+    pub(crate) configuration_stores: ByName<ConfigurationStore>,
+    pub(crate) lock_stores: ByName<LockStore>,
+    /// Declared brokers, open or not: who subscribes to one waits for it.
+    pub(crate) declared_pubsubs: ByName<PubSub>,
+    /// Declared input bindings that a plugin has opened once.
+    pub(crate) input_bindings: ByName<InputBinding>,
     pub(crate) summaries: Vec<ComponentSummary>,
 }
 
@@ -68,6 +75,30 @@ impl Registry {
     /// [`Missing`].
     pub fn output_binding(&self, name: &str) -> Result<&Arc<OutputBinding>, Missing> {
         find(&self.output_bindings, name)
+    }
+
+    /// The broker `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn pubsub(&self, name: &str) -> Result<&Arc<PubSub>, Missing> {
+        find(&self.pubsubs, name)
+    }
+
+    /// The configuration store `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn configuration_store(&self, name: &str) -> Result<&Arc<ConfigurationStore>, Missing> {
+        find(&self.configuration_stores, name)
+    }
+
+    /// The lock store `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn lock_store(&self, name: &str) -> Result<&Arc<LockStore>, Missing> {
+        find(&self.lock_stores, name)
     }
 
     /// Every component, in the order of their definitions.

@@ -7,12 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use mecha_app_channel::{AppChannel, AppChannelConfig, AppError, AppProtocol};
+use mecha_events::SubscriptionSpec;
 use mecha_observability::{Logger, Metrics, Telemetry};
 use mecha_plugin_host::{Change, HostConfig, PluginHost, watch};
 use mecha_resources::{Configuration, Loaded, Resource, select_for};
 use tokio::sync::{mpsc, watch as signal};
 use tokio::task::JoinHandle;
 
+use crate::application::{
+    Application, ConfigurationWatches, HealthProbe, Shared, StartSettings, StreamError, StreamSubscription,
+};
+use crate::configuration_store::ConfigurationWatch;
 use crate::definition::Definition;
 use crate::lifecycle::{Failure, Lifecycle, OpenError};
 use crate::observe::ObserverSource;
@@ -46,6 +52,8 @@ pub struct RuntimeConfig {
     pub configuration: Configuration,
     /// The environment that `envRef`s read.
     pub env: HashMap<String, String>,
+    /// The declared subscriptions.
+    pub subscriptions: Vec<mecha_resources::Subscription>,
     /// How the application is reached.
     pub connection: AppConnection,
 }
@@ -61,6 +69,31 @@ pub struct AppConnection {
     pub channel_address: String,
     /// Calls at once; -1 = no limit.
     pub max_concurrency: i32,
+    /// Sent with every call (`APP_API_TOKEN`).
+    pub token: Option<String>,
+    /// Largest answer, in bytes.
+    pub max_body_size: usize,
+    /// Probes of its health; `None` when it is not probed.
+    pub health: Option<HealthProbe>,
+    /// What it is asked at the start.
+    pub start: StartSettings,
+}
+
+impl AppConnection {
+    fn channel(&self) -> Result<Option<AppChannel>, BuildError> {
+        let Some(port) = self.port else { return Ok(None) };
+        let protocol = AppProtocol::parse(&self.protocol);
+        let protocol = protocol.ok_or_else(|| BuildError::AppProtocol(self.protocol.clone()))?;
+        let config = AppChannelConfig {
+            host: self.channel_address.clone(),
+            port,
+            protocol,
+            max_concurrency: usize::try_from(self.max_concurrency).ok().filter(|most| *most > 0),
+            token: self.token.clone(),
+            max_body_size: self.max_body_size,
+        };
+        Ok(Some(AppChannel::new(&config)?))
+    }
 }
 
 /// Why a runtime could not be built.
@@ -85,6 +118,12 @@ pub enum BuildError {
         "no plugin offers the type of {0}; put its plugin into the plugins directory or set components.missing to wait"
     )]
     MissingType(String),
+    /// The application speaks nothing that we know.
+    #[error("{0} is no protocol of an application; --app-protocol takes http, https, h2c, grpc or grpcs")]
+    AppProtocol(String),
+    /// The application's address is none.
+    #[error(transparent)]
+    AppChannel(#[from] AppError),
     /// Reading the plugins directory ended abnormally.
     #[error("looking at the plugin directories failed: {0}")]
     Scan(String),
@@ -127,6 +166,8 @@ pub struct Runtime {
     registry: Arc<ArcSwap<Registry>>,
     configuration: ArcSwap<Configuration>,
     connection: AppConnection,
+    application: Arc<Application>,
+    configuration_watches: ConfigurationWatches,
     extended_metadata: Mutex<BTreeMap<String, String>>,
     ready: AtomicBool,
     shutdown: signal::Sender<ShutdownRequest>,
@@ -170,6 +211,9 @@ impl Runtime {
         check_missing(config.missing_type, &lifecycle)?;
         check_secret_scopes(&config.configuration, &registry.load());
 
+        let shared =
+            Shared { app: config.app.clone(), telemetry: telemetry.clone(), registry: registry.clone() };
+        let application = Application::new(shared, config.connection.channel()?, config.subscriptions);
         let (stop_watching, stopped) = signal::channel(());
         let watching = tokio::spawn(keep_watching(host, lifecycle, stopped));
         Ok(Arc::new(Self {
@@ -179,6 +223,8 @@ impl Runtime {
             registry,
             configuration: ArcSwap::from_pointee(config.configuration),
             connection: config.connection,
+            application: Arc::new(application),
+            configuration_watches: ConfigurationWatches::default(),
             extended_metadata: Mutex::default(),
             ready: AtomicBool::new(false),
             shutdown: signal::Sender::new(ShutdownRequest::None),
@@ -247,6 +293,58 @@ impl Runtime {
     /// Told when the end of the process is asked for.
     pub fn shutdown_requests(&self) -> signal::Receiver<ShutdownRequest> {
         self.shutdown.subscribe()
+    }
+
+    /// Waits for the application, asks what it wants and begins to bring it. Ends when everything runs.
+    pub async fn start_application(&self) {
+        self.application.start(&self.connection).await;
+    }
+
+    /// The subscriptions that run, for `/v1.0/metadata`.
+    pub fn subscriptions(&self) -> Vec<Arc<SubscriptionSpec>> {
+        self.application.subscriptions()
+    }
+
+    /// Subscribes to a topic for a stream of the application.
+    ///
+    /// # Errors
+    /// [`StreamError`].
+    pub fn subscribe_stream(
+        &self,
+        pubsub: &str,
+        topic: &str,
+        metadata: HashMap<String, String>,
+        dead_letter_topic: Option<String>,
+    ) -> Result<StreamSubscription, StreamError> {
+        self.application.subscribe_stream(pubsub, topic, metadata, dead_letter_topic)
+    }
+
+    /// Whether there is an application that takes calls over HTTP.
+    pub fn calls_http_app(&self) -> bool {
+        self.application.channel().is_some_and(|channel| channel.http().is_some())
+    }
+
+    /// The running watches over configuration.
+    pub fn configuration_watches(&self) -> &ConfigurationWatches {
+        &self.configuration_watches
+    }
+
+    /// Brings the changes of a watch to the application's port; gives the id that ends it.
+    pub fn bring_configuration(&self, store: &str, watch: ConfigurationWatch) -> String {
+        let (id, ended) = self.configuration_watches.add();
+        let application = self.application.clone();
+        tokio::spawn(application.bring_changes(store.to_owned(), id.clone(), watch, ended));
+        id
+    }
+
+    /// Ends when the application's health is probed and it is not well.
+    pub async fn app_unhealthy(&self) {
+        self.application.unhealthy().await;
+    }
+
+    /// Takes nothing more in for the application; what is with it is finished.
+    pub async fn stop_application(&self) {
+        self.application.stop().await;
     }
 
     /// Stops watching, closes every component after its last call and retires every plugin.
@@ -372,6 +470,7 @@ pub fn split(resources: Vec<Loaded<Resource>>) -> (Vec<(mecha_resources::Compone
         match value {
             Resource::Component(component) => components.push((component, file.display().to_string())),
             Resource::Configuration(_) => configurations.push(file),
+            Resource::Subscription(_) | Resource::HttpEndpoint(_) | Resource::Resiliency(_) => {}
         }
     }
     (components, configurations)

@@ -95,6 +95,9 @@ fn every_resource_file_loads() {
         let name = |resource: &Resource| match resource {
             Resource::Component(component) => format!("{} {}", component.name, component.component_type),
             Resource::Configuration(configuration) => configuration.name.clone(),
+            Resource::Subscription(subscription) => subscription.name.clone(),
+            Resource::HttpEndpoint(endpoint) => endpoint.name.clone(),
+            Resource::Resiliency(resiliency) => resiliency.name.clone(),
         };
         loaded.iter().map(|resource| name(&resource.value)).collect()
     };

@@ -1,8 +1,12 @@
 //! The building blocks: `service` holds the semantics, `http` and `grpc` only translate.
 
 pub(crate) mod bindings;
+pub(crate) mod configuration;
 pub(crate) mod health;
+pub(crate) mod lock;
 pub(crate) mod metadata;
+pub(crate) mod publish;
 pub(crate) mod secrets;
 pub(crate) mod shutdown;
 pub(crate) mod state;
+pub(crate) mod subscribe;

@@ -10,14 +10,19 @@ use mecha_proto::runtime::v1 as pb;
 use mecha_proto::runtime::v1::dapr_server::Dapr;
 use mecha_resources::configuration::ApiProtocol;
 use mecha_runtime::{Call, Runtime};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
-use crate::api::{bindings, metadata, secrets, shutdown, state};
+use crate::api::{bindings, configuration, lock, metadata, publish, secrets, shutdown, state, subscribe};
 use crate::call::{begin, same_token};
 use crate::error::{ApiError, from_http_status};
 
 const TOKEN: &str = "dapr-api-token";
+
+/// What goes down a stream.
+type Down<T> = ReceiverStream<Result<T, Status>>;
 
 /// A method of the service: its full name, and its part of the API as the Configuration's lists name it.
 struct Method {
@@ -92,6 +97,28 @@ impl DaprService {
         Ok(response)
     }
 
+    /// The way of every method with a stream: let in, and given its place in a trace.
+    fn enter(&self, method: &'static Method, metadata: &MetadataMap) -> Result<Call, Status> {
+        self.check_lists(method)?;
+        self.check_token(metadata)?;
+        // A stream has no span: it may last as long as the application. What comes down it has spans of its own.
+        let context = self.runtime.telemetry().begin(propagated(metadata)?.context);
+        let trace = Propagated { context, ..propagated(metadata)? };
+        Ok(Call { app: self.runtime.app().clone(), trace, deadline: None })
+    }
+
+    /// The answer of a method with a stream, measured when it is set up.
+    fn streaming<T: Send + 'static>(
+        &self,
+        method: &'static Method,
+        started: Instant,
+        opened: Result<mpsc::Receiver<Result<T, Status>>, Status>,
+    ) -> Result<Response<Down<T>>, Status> {
+        let code = opened.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        self.runtime.metrics().grpc.observe(method.name, code, None, started.elapsed());
+        Ok(Response::new(ReceiverStream::new(opened?)))
+    }
+
     fn check_token(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let Some(expected) = &self.runtime.app().api_token else { return Ok(()) };
         let refused = |reason| Err(from_http_status(StatusCode::UNAUTHORIZED, Code::Unauthenticated, reason));
@@ -115,6 +142,34 @@ impl DaprService {
     }
 }
 
+impl DaprService {
+    async fn watch_configuration(
+        &self,
+        method: &'static Method,
+        request: Request<pb::SubscribeConfigurationRequest>,
+    ) -> Result<Response<Down<pb::SubscribeConfigurationResponse>>, Status> {
+        let started = Instant::now();
+        let call = self.enter(method, request.metadata())?;
+        let opened = configuration::grpc::subscribe(&self.runtime, &call, request.into_inner()).await;
+        let opened = opened.map_err(|error| {
+            self.runtime.metrics().errors.record(error.code, error.category);
+            error.status()
+        });
+        self.streaming(method, started, opened)
+    }
+
+    async fn unwatch_configuration(
+        &self,
+        method: &'static Method,
+        request: Request<pb::UnsubscribeConfigurationRequest>,
+    ) -> Result<Response<pb::UnsubscribeConfigurationResponse>, Status> {
+        let end = async |runtime: &Runtime, _: &Call, message| {
+            Ok(configuration::grpc::unsubscribe(runtime.configuration_watches(), &message))
+        };
+        self.serve(method, request, end).await
+    }
+}
+
 fn propagated(metadata: &MetadataMap) -> Result<Propagated, Status> {
     let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
     let binary = metadata.get_bin(names::header::GRPC_TRACE_BIN).and_then(|value| value.to_bytes().ok());
@@ -129,6 +184,10 @@ fn propagated(metadata: &MetadataMap) -> Result<Propagated, Status> {
 
 #[tonic::async_trait]
 impl Dapr for DaprService {
+    type SubscribeTopicEventsAlpha1Stream = Down<pb::SubscribeTopicEventsResponseAlpha1>;
+    type SubscribeConfigurationStream = Down<pb::SubscribeConfigurationResponse>;
+    type SubscribeConfigurationAlpha1Stream = Down<pb::SubscribeConfigurationResponse>;
+
     async fn get_state(
         &self,
         request: Request<pb::GetStateRequest>,
@@ -170,6 +229,94 @@ impl Dapr for DaprService {
         request: Request<pb::ExecuteStateTransactionRequest>,
     ) -> Result<Response<()>, Status> {
         self.serve(method!("ExecuteStateTransaction", "v1/state"), request, state::grpc::transact).await
+    }
+
+    async fn publish_event(&self, request: Request<pb::PublishEventRequest>) -> Result<Response<()>, Status> {
+        self.serve(method!("PublishEvent", "v1/publish"), request, publish::grpc::publish).await
+    }
+
+    async fn bulk_publish_event(
+        &self,
+        request: Request<pb::BulkPublishRequest>,
+    ) -> Result<Response<pb::BulkPublishResponse>, Status> {
+        self.serve(method!("BulkPublishEvent", "v1/publish"), request, publish::grpc::bulk_publish).await
+    }
+
+    async fn bulk_publish_event_alpha1(
+        &self,
+        request: Request<pb::BulkPublishRequest>,
+    ) -> Result<Response<pb::BulkPublishResponse>, Status> {
+        let method = method!("BulkPublishEventAlpha1", "v1alpha1/publish");
+        self.serve(method, request, publish::grpc::bulk_publish).await
+    }
+
+    async fn subscribe_topic_events_alpha1(
+        &self,
+        request: Request<Streaming<pb::SubscribeTopicEventsRequestAlpha1>>,
+    ) -> Result<Response<Self::SubscribeTopicEventsAlpha1Stream>, Status> {
+        let (method, started) = (method!("SubscribeTopicEventsAlpha1", "v1alpha1/subscribe"), Instant::now());
+        self.enter(method, request.metadata())?;
+        let opened = subscribe::grpc::subscribe(&self.runtime, request.into_inner()).await;
+        self.streaming(method, started, opened)
+    }
+
+    async fn get_configuration(
+        &self,
+        request: Request<pb::GetConfigurationRequest>,
+    ) -> Result<Response<pb::GetConfigurationResponse>, Status> {
+        self.serve(method!("GetConfiguration", "v1/configuration"), request, configuration::grpc::get).await
+    }
+
+    async fn get_configuration_alpha1(
+        &self,
+        request: Request<pb::GetConfigurationRequest>,
+    ) -> Result<Response<pb::GetConfigurationResponse>, Status> {
+        let method = method!("GetConfigurationAlpha1", "v1alpha1/configuration");
+        self.serve(method, request, configuration::grpc::get).await
+    }
+
+    async fn subscribe_configuration(
+        &self,
+        request: Request<pb::SubscribeConfigurationRequest>,
+    ) -> Result<Response<Self::SubscribeConfigurationStream>, Status> {
+        self.watch_configuration(method!("SubscribeConfiguration", "v1/configuration"), request).await
+    }
+
+    async fn subscribe_configuration_alpha1(
+        &self,
+        request: Request<pb::SubscribeConfigurationRequest>,
+    ) -> Result<Response<Self::SubscribeConfigurationAlpha1Stream>, Status> {
+        let method = method!("SubscribeConfigurationAlpha1", "v1alpha1/configuration");
+        self.watch_configuration(method, request).await
+    }
+
+    async fn unsubscribe_configuration(
+        &self,
+        request: Request<pb::UnsubscribeConfigurationRequest>,
+    ) -> Result<Response<pb::UnsubscribeConfigurationResponse>, Status> {
+        self.unwatch_configuration(method!("UnsubscribeConfiguration", "v1/configuration"), request).await
+    }
+
+    async fn unsubscribe_configuration_alpha1(
+        &self,
+        request: Request<pb::UnsubscribeConfigurationRequest>,
+    ) -> Result<Response<pb::UnsubscribeConfigurationResponse>, Status> {
+        let method = method!("UnsubscribeConfigurationAlpha1", "v1alpha1/configuration");
+        self.unwatch_configuration(method, request).await
+    }
+
+    async fn try_lock_alpha1(
+        &self,
+        request: Request<pb::TryLockRequest>,
+    ) -> Result<Response<pb::TryLockResponse>, Status> {
+        self.serve(method!("TryLockAlpha1", "v1alpha1/lock"), request, lock::grpc::try_lock).await
+    }
+
+    async fn unlock_alpha1(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> Result<Response<pb::UnlockResponse>, Status> {
+        self.serve(method!("UnlockAlpha1", "v1alpha1/unlock"), request, lock::grpc::unlock).await
     }
 
     async fn invoke_binding(

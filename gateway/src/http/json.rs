@@ -61,6 +61,14 @@ impl MetadataObject {
     }
 }
 
+impl MetadataObject {
+    /// With what it does not say itself taken from `below`.
+    pub(crate) fn over(self, below: &Metadata) -> Metadata {
+        let own = self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        below.iter().chain(own).collect()
+    }
+}
+
 /// Reads a JSON body.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(ApiError::malformed_body)

@@ -1,5 +1,7 @@
 //! A request as a building block sees it: its head, its query, its whole body.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mecha_plugin_api::Metadata;
 use mecha_runtime::{Call, Runtime};
@@ -8,7 +10,7 @@ use super::path::unescape;
 
 /// One request that was let in.
 pub(crate) struct Request<'a> {
-    pub(crate) runtime: &'a Runtime,
+    pub(crate) runtime: &'a Arc<Runtime>,
     pub(crate) call: &'a Call,
     pub(crate) head: &'a http::request::Parts,
     pub(crate) body: &'a Bytes,
@@ -42,6 +44,11 @@ impl Query {
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a key that may stand there more than once.
+    pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// `metadata.<key>=<value>`, the first of each.

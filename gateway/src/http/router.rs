@@ -5,7 +5,7 @@ use http::Method;
 use super::path::Path;
 use super::request::Request;
 use super::response::Reply;
-use crate::api::{bindings, health, metadata, secrets, shutdown, state};
+use crate::api::{bindings, configuration, health, lock, metadata, publish, secrets, shutdown, state};
 use crate::error::ApiError;
 
 /// What a request asks for.
@@ -14,6 +14,9 @@ pub(crate) enum Route<'a> {
     State(state::http::Route<'a>),
     Secrets(secrets::http::Route<'a>),
     Binding(bindings::http::Route<'a>),
+    Publish(publish::http::Route<'a>),
+    Configuration(configuration::http::Route<'a>),
+    Lock(lock::http::Route<'a>),
     Metadata(metadata::http::Route<'a>),
     Health(health::http::Route),
     Shutdown,
@@ -31,6 +34,13 @@ impl<'a> Route<'a> {
             }
             ("v1.0", "secrets") => secrets::http::Route::of(method, rest).map(Route::Secrets),
             ("v1.0", "bindings") => bindings::http::Route::of(method, rest).map(Route::Binding),
+            ("v1.0" | "v1.0-alpha1", "publish") => {
+                publish::http::Route::of(version, method, rest).map(Route::Publish)
+            }
+            ("v1.0" | "v1.0-alpha1", "configuration") => {
+                configuration::http::Route::of(method, rest).map(Route::Configuration)
+            }
+            ("v1.0-alpha1", "lock" | "unlock") => lock::http::Route::of(block, method, rest).map(Route::Lock),
             ("v1.0", "metadata") => metadata::http::Route::of(method, rest).map(Route::Metadata),
             ("v1.0", "healthz") => health::http::Route::of(method, rest).map(Route::Health),
             ("v1.0", "shutdown") => (method == Method::POST && rest.is_empty()).then_some(Route::Shutdown),
@@ -46,6 +56,10 @@ impl<'a> Route<'a> {
             Self::State(_) => Some("v1.0/state"),
             Self::Secrets(_) => Some("v1.0/secrets"),
             Self::Binding(_) => Some("v1.0/bindings"),
+            Self::Publish(_) => Some("v1.0/publish"),
+            Self::Configuration(_) => Some("v1.0/configuration"),
+            Self::Lock(lock::http::Route::Lock { .. }) => Some("v1.0-alpha1/lock"),
+            Self::Lock(lock::http::Route::Unlock { .. }) => Some("v1.0-alpha1/unlock"),
             Self::Metadata(_) => Some("v1.0/metadata"),
             Self::Shutdown => Some("v1.0/shutdown"),
             Self::Health(_) | Self::Unknown => None,
@@ -58,6 +72,9 @@ impl<'a> Route<'a> {
             Self::State(route) => state::http::answer(route, request).await,
             Self::Secrets(route) => secrets::http::answer(route, request).await,
             Self::Binding(route) => bindings::http::answer(route, request).await,
+            Self::Publish(route) => publish::http::answer(route, request).await,
+            Self::Configuration(route) => configuration::http::answer(route, request).await,
+            Self::Lock(route) => lock::http::answer(route, request).await,
             Self::Metadata(route) => Ok(metadata::http::answer(route, request)),
             Self::Health(route) => health::http::answer(route, request.runtime, request.head),
             Self::Shutdown => Ok(shutdown::http::answer(request)),

@@ -13,6 +13,7 @@ mod path;
 mod pattern;
 mod plugin;
 mod process;
+mod pubsub;
 mod runtime;
 
 use prometheus::{Registry, TextEncoder};
@@ -21,6 +22,7 @@ pub use component::{ComponentHandle, ComponentKind, ComponentMetrics, Operation,
 pub use grpc::{GrpcMetrics, MethodHandle};
 pub use http::{HttpCardinality, HttpMetrics, RouteHandle};
 pub use plugin::{GenerationState, InFlight, PluginHandle, PluginMetrics};
+pub use pubsub::{IngressStatus, PubSubHandle, PubSubMetrics};
 pub use runtime::{ErrorCodeMetrics, InitFailure, RuntimeMetrics, SpanMetrics};
 
 use crate::error::Error;
@@ -79,6 +81,8 @@ pub struct Metrics {
     registry: Registry,
     /// Calls of components.
     pub components: ComponentMetrics,
+    /// Events published and delivered.
+    pub pubsub: PubSubMetrics,
     /// The HTTP server.
     pub http: HttpMetrics,
     /// The gRPC server.
@@ -100,6 +104,7 @@ impl Metrics {
         registry.register(Box::new(ProcessCollector::new()?))?;
         Ok(Self {
             components: ComponentMetrics::new(&registry, settings)?,
+            pubsub: PubSubMetrics::new(&registry, settings)?,
             http: HttpMetrics::new(&registry, settings)?,
             grpc: GrpcMetrics::new(&registry, settings)?,
             errors: ErrorCodeMetrics::new(&registry, settings)?,

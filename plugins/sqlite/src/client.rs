@@ -1,26 +1,27 @@
 //! The database: one thread that writes, a few that read, and a queue in front of each, so that no caller ever blocks.
 
+mod change;
 mod connection;
 mod open_files;
 mod reader;
-mod schema;
+pub(crate) mod schema;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use mecha_plugin_api::state::StateOperation;
 use mecha_plugin_api::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::change::Queued;
 pub(crate) use self::open_files::OpenFiles;
 use self::reader::Read;
-use self::writer::{Started, Work, Write, Writer};
+pub(crate) use self::writer::Prepare;
+use self::writer::{Started, Work, Writer};
 use crate::error::closed;
-use crate::metadata::Settings;
-use crate::state::Rows;
+use crate::metadata::Database;
 
 /// The queues of one open database. The threads end, and close the database, when it is dropped.
 pub(crate) struct Client {
@@ -31,18 +32,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Opens the database and brings its tables up to date.
+    /// Opens the database and lets `prepare` bring its tables up to date.
     pub(crate) async fn open(
-        settings: Arc<Settings>,
-        rows: Arc<Rows>,
+        database: Arc<Database>,
+        prepare: Prepare,
         files: Arc<OpenFiles>,
     ) -> Result<Self> {
         let (writes, queued_writes) = channel();
         let (reads, queued_reads) = channel();
         let (started, has_started) = oneshot::channel();
-        let in_memory = settings.connection.is_in_memory();
-        let timeout = settings.timeout;
-        Writer::spawn(settings, rows, files, queued_writes, queued_reads, started)?;
+        let in_memory = database.connection.is_in_memory();
+        let timeout = database.timeout;
+        Writer::spawn(database, prepare, files, queued_writes, queued_reads, started)?;
         match has_started.await {
             Ok(Ok(Started::Open)) => {}
             Ok(Ok(Started::Waiting)) => tracing::info!(
@@ -73,16 +74,39 @@ impl Client {
         if self.writes.send(Work::Alone(task)).is_ok() { self.answer(answer).await } else { Err(closed()) }
     }
 
-    /// Applies all operations or none. Queued at once; the result comes when it is on disk.
-    pub(crate) fn write(&self, operations: Vec<StateOperation>) -> impl Future<Output = Result<()>> + use<> {
+    /// Applies a change, all of it or nothing; `is_single` says that it is one statement. Queued at once; the result comes when
+    /// it is on disk. Not applied when nobody waits for it any more.
+    pub(crate) fn write<T, F>(&self, is_single: bool, apply: F) -> impl Future<Output = Result<T>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let queued = self.writes.send(Work::Write(Write { operations, reply })).is_ok();
+        let change = Queued::for_caller(is_single, apply, reply);
+        let queued = self.writes.send(Work::Write(Box::new(change))).is_ok();
         let answer = self.answer(answer);
         async move { if queued { answer.await } else { Err(closed()) } }
     }
 
+    /// Applies a change whether or not anybody waits, and gives the result to `then` on the thread that writes.
+    pub(crate) fn write_then<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Connection) -> Result<T> + Send + 'static,
+        then: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let change = Queued::certain(apply, then);
+        if let Err(refused) = self.writes.send(Work::Write(Box::new(change)))
+            && let Work::Write(change) = refused.0
+        {
+            change.done(Err(closed()));
+        }
+    }
+
     /// Waits from now on, not from the first poll: of several writes queued together, none waits longer for being last.
-    fn answer<T>(&self, answer: oneshot::Receiver<Result<T>>) -> impl Future<Output = Result<T>> + use<T> {
+    pub(crate) fn answer<T>(
+        &self,
+        answer: oneshot::Receiver<Result<T>>,
+    ) -> impl Future<Output = Result<T>> + use<T> {
         let timeout = self.timeout;
         let answer = tokio::time::timeout(timeout, answer);
         async move {

@@ -11,35 +11,50 @@ pub(crate) use self::connection_string::ConnectionString;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the component's author asked for.
+/// The fields that say which database and how it is used.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct Database {
     pub(crate) connection: ConnectionString,
     /// How long a call waits for the database.
     pub(crate) timeout: Duration,
     /// How long SQLite waits for another process's lock.
     pub(crate) busy_timeout: Duration,
     pub(crate) disable_wal: bool,
+}
+
+/// What the author of a state store asked for.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) database: Database,
     pub(crate) table: String,
     pub(crate) metadata_table: String,
     /// `None` = expired rows stay in the file until they are written again.
     pub(crate) cleanup_interval: Option<Duration>,
 }
 
-impl Settings {
+impl Database {
     pub(crate) fn new(spec: &ComponentSpec) -> Result<Self> {
         let timeout_field = present(spec, ["timeout", "timeoutInSeconds"]);
         let timeout = duration(spec, timeout_field, DEFAULT_TIMEOUT)?;
         if timeout < Duration::from_secs(1) {
             return Err(Error::invalid("must be at least 1s").with_field(timeout_field));
         }
-        let cleanup_field = present(spec, ["cleanupInterval", "cleanupIntervalInSeconds"]);
-        let cleanup_interval = duration(spec, cleanup_field, Duration::ZERO)?;
         Ok(Self {
             connection: connection(spec)?,
             timeout,
             busy_timeout: duration(spec, "busyTimeout", DEFAULT_BUSY_TIMEOUT)?,
             disable_wal: spec.flag("disableWAL"),
+        })
+    }
+}
+
+impl Settings {
+    pub(crate) fn new(spec: &ComponentSpec) -> Result<Self> {
+        let database = Database::new(spec)?;
+        let cleanup_field = present(spec, ["cleanupInterval", "cleanupIntervalInSeconds"]);
+        let cleanup_interval = duration(spec, cleanup_field, Duration::ZERO)?;
+        Ok(Self {
+            database,
             table: identifier(spec, "tableName", "state")?,
             metadata_table: identifier(spec, "metadataTableName", "metadata")?,
             cleanup_interval: (!cleanup_interval.is_zero()).then_some(cleanup_interval),
@@ -67,7 +82,7 @@ fn duration(spec: &ComponentSpec, field: &str, default: Duration) -> Result<Dura
 }
 
 /// A table's name, which stands in the SQL as it is.
-fn identifier(spec: &ComponentSpec, field: &str, default: &str) -> Result<String> {
+pub(crate) fn identifier(spec: &ComponentSpec, field: &str, default: &str) -> Result<String> {
     let name = spec.text(field).unwrap_or(default);
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(Error::invalid(format!("invalid identifier: {name}")).with_field(field));
@@ -89,11 +104,11 @@ mod tests {
     #[test]
     fn defaults_are_those_of_dapr() {
         let settings = settings(&[("connectionString", "data.db")]).unwrap();
-        assert_eq!(settings.timeout, Duration::from_secs(20));
-        assert_eq!(settings.busy_timeout, Duration::from_secs(2));
+        assert_eq!(settings.database.timeout, Duration::from_secs(20));
+        assert_eq!(settings.database.busy_timeout, Duration::from_secs(2));
         assert_eq!((settings.table.as_str(), settings.metadata_table.as_str()), ("state", "metadata"));
         assert_eq!(settings.cleanup_interval, None);
-        assert!(!settings.disable_wal);
+        assert!(!settings.database.disable_wal);
     }
 
     #[test]
@@ -108,11 +123,11 @@ mod tests {
             ("disableWAL", "yes"),
         ])
         .unwrap();
-        assert_eq!(settings.timeout, Duration::from_secs(5));
-        assert_eq!(settings.busy_timeout, Duration::ZERO);
+        assert_eq!(settings.database.timeout, Duration::from_secs(5));
+        assert_eq!(settings.database.busy_timeout, Duration::ZERO);
         assert_eq!(settings.cleanup_interval, Some(Duration::from_secs(30)));
         assert_eq!((settings.table.as_str(), settings.metadata_table.as_str()), ("t_1", "m"));
-        assert!(settings.disable_wal);
+        assert!(settings.database.disable_wal);
     }
 
     #[test]

@@ -9,11 +9,12 @@ use mecha_plugin_api::state::{
     BulkItem, DeleteRequest, GetRequest, SetRequest, StateFeatures, StateItem, StateOperation, StateStore,
 };
 use mecha_plugin_api::{CallContext, ComponentSpec, Error, ErrorKind, Metadata, ROption, Result};
+use rusqlite::Connection;
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span};
 
 pub(crate) use self::rows::Rows;
-use crate::client::{Client, OpenFiles};
+use crate::client::{Client, OpenFiles, schema};
 use crate::error::failed;
 use crate::metadata::Settings;
 
@@ -29,7 +30,12 @@ impl SqliteState {
     pub(crate) async fn open(spec: ComponentSpec, files: Arc<OpenFiles>) -> Result<Self> {
         let settings = Arc::new(Settings::new(&spec)?);
         let rows = Arc::new(Rows::new(&settings.table, &settings.metadata_table));
-        let client = Arc::new(Client::open(settings.clone(), rows.clone(), files).await?);
+        let database = Arc::new(settings.database.clone());
+        let prepare = {
+            let settings = settings.clone();
+            Box::new(move |connection: &mut Connection| schema::migrate(connection, &settings))
+        };
+        let client = Arc::new(Client::open(database, prepare, files).await?);
         let cleanup = settings.cleanup_interval.map(|interval| {
             let task = cleanup::run(Arc::downgrade(&client), rows.clone(), interval);
             tokio::spawn(task).abort_handle()
@@ -37,9 +43,17 @@ impl SqliteState {
         Ok(Self { client, rows, table: settings.table.clone(), cleanup })
     }
 
+    /// Applies all operations or none. Queued at once.
+    fn write(&self, operations: Vec<StateOperation>) -> impl Future<Output = Result<()>> + use<> {
+        let rows = self.rows.clone();
+        self.client.write(operations.len() == 1, move |connection| {
+            operations.iter().try_for_each(|operation| rows.apply(connection, operation))
+        })
+    }
+
     async fn write_each(&self, operations: impl Iterator<Item = StateOperation>) -> Result<()> {
         // All are queued before the first is waited for, so that they share a transaction.
-        let queued: Vec<_> = operations.map(|operation| self.client.write(vec![operation])).collect();
+        let queued: Vec<_> = operations.map(|operation| self.write(vec![operation])).collect();
         let mut failures = Vec::new();
         for write in queued {
             failures.extend(write.await.err());
@@ -93,12 +107,12 @@ impl StateStore for SqliteState {
     }
 
     async fn set(&self, context: &CallContext, request: SetRequest) -> Result<()> {
-        let write = self.client.write(vec![StateOperation::Upsert(request)]);
+        let write = self.write(vec![StateOperation::Upsert(request)]);
         within(self.span(context, "set", 1), write).await
     }
 
     async fn delete(&self, context: &CallContext, request: DeleteRequest) -> Result<()> {
-        let write = self.client.write(vec![StateOperation::Delete(request)]);
+        let write = self.write(vec![StateOperation::Delete(request)]);
         within(self.span(context, "delete", 1), write).await
     }
 
@@ -139,7 +153,7 @@ impl StateStore for SqliteState {
         _metadata: Metadata,
     ) -> Result<()> {
         let span = self.span(context, "transact", operations.len());
-        within(span, self.client.write(operations)).await
+        within(span, self.write(operations)).await
     }
 
     async fn ping(&self, _context: &CallContext) -> Result<()> {

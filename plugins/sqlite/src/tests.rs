@@ -2,6 +2,7 @@
 
 mod disk;
 mod load;
+mod pubsub;
 mod semantics;
 
 use std::path::PathBuf;

@@ -21,6 +21,8 @@ const RESILIENCY: &str = "mecha-resiliency";
 const SETTINGS: &str = "mecha-settings";
 const OBSERVABILITY: &str = "mecha-observability";
 const PROTO: &str = "mecha-proto";
+const EVENTS: &str = "mecha-events";
+const APP_CHANNEL: &str = "mecha-app-channel";
 const RUNTIME: &str = "mecha-runtime";
 const GATEWAY: &str = "mecha-gateway";
 
@@ -57,18 +59,28 @@ const RULES: &[Rule] = &[
         because: "messages are the protocol's and know nothing of us",
     },
     Rule {
+        folder: "core/events",
+        may_use: &[RESOURCES],
+        because: "it is pure: events, rules and subscriptions as values",
+    },
+    Rule {
+        folder: "core/app-channel",
+        may_use: &[PROTO, EVENTS, RESOURCES, OBSERVABILITY],
+        because: "it is the one place that speaks to the application; what is brought there is the runtime's business",
+    },
+    Rule {
         folder: "observability",
         may_use: &[],
         because: "everything reports to it, so that it can know nobody",
     },
     Rule {
         folder: "core/runtime",
-        may_use: &[API, HOST, RESOURCES, RESILIENCY, OBSERVABILITY],
+        may_use: &[API, HOST, RESOURCES, RESILIENCY, EVENTS, APP_CHANNEL, OBSERVABILITY],
         because: "it calls components and knows no protocol, neither HTTP's nor gRPC's messages",
     },
     Rule {
         folder: "gateway",
-        may_use: &[RUNTIME, API, PROTO, RESOURCES, OBSERVABILITY],
+        may_use: &[RUNTIME, API, PROTO, EVENTS, RESOURCES, OBSERVABILITY],
         because: "it translates protocols into calls of the runtime; it never loads a library itself",
     },
     Rule {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::Full;
-use mecha_backends::free_port;
 use mecha_proto::runtime::v1::{GetMetadataRequest, SetMetadataRequest};
-use mecha_testkit::{Mecha, Reply};
+use mecha_testkit::{Answer, Mecha, Reply, TestApp, Transport};
 use serde_json::{Value, json};
 
 async fn put(mecha: &Mecha, key: &str, value: &str) -> Reply {
@@ -128,10 +127,12 @@ async fn applications_leave_notes_for_each_other() {
 
 #[tokio::test]
 async fn the_application_s_connection_is_told() {
-    let port = free_port().unwrap();
-    // Dapr waits for the application's port to open.
-    let _application = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let builder = runtime().flag("--app-port", port.to_string()).flag("--app-protocol", "grpc");
+    let application = TestApp::start(Transport::Grpc, Vec::new(), |_| Answer::Success).await.unwrap();
+    let mut builder = runtime();
+    for (flag, value) in application.flags() {
+        builder = builder.flag(flag, value);
+    }
+    let port: u16 = application.flags()[0].1.parse().unwrap();
     let mecha = builder.flag("--app-max-concurrency", "5").start().await.unwrap();
     let expected =
         json!({"port": port, "protocol": "grpc", "channelAddress": "127.0.0.1", "maxConcurrency": 5});

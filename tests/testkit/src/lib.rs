@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod app;
 mod artifacts;
 mod client;
 mod logs;
@@ -22,6 +23,7 @@ mod otlp;
 mod plugins;
 mod wait;
 
+pub use app::{Answer, Seen, TestApp, Transport, Wish};
 pub use artifacts::{fixture, mecha_binary, plugin_library, profile_dir};
 pub use client::{HttpClient, Reply};
 pub use logs::Logs;

@@ -14,6 +14,8 @@ use std::{fmt, time::Duration};
 
 use crate::selection::Selectable;
 
+pub(crate) use read::{Item, Reference, fix_item_cases};
+
 pub use env_ref::{EnvRefRefused, resolve_env_ref};
 pub use redact::{REDACTED, Redacted, names_a_secret};
 pub use resolve::{Property, Resolved, Sources, ValueSource};

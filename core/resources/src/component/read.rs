@@ -1,14 +1,14 @@
 //! A document → [`Component`].
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Component, DEFAULT_INIT_TIMEOUT, MetadataItem, SecretKeyRef, value::dynamic_text};
 use crate::{
     duration,
     error::FileErrorKind,
     lenient,
-    resource::{ObjectMeta, typed},
+    resource::{ObjectMeta, fix, typed},
 };
 
 #[derive(Deserialize, Default)]
@@ -39,9 +39,10 @@ struct Spec {
     metadata: Vec<Item>,
 }
 
+/// A metadata entry as files write it.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-struct Item {
+pub(crate) struct Item {
     #[serde(deserialize_with = "lenient::text")]
     name: String,
     value: Value,
@@ -51,9 +52,10 @@ struct Item {
     env_ref: Option<String>,
 }
 
+/// A `secretKeyRef` as files write it.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Reference {
+pub(crate) struct Reference {
     #[serde(deserialize_with = "lenient::text")]
     name: String,
     #[serde(deserialize_with = "lenient::text")]
@@ -101,13 +103,20 @@ impl From<Document> for Component {
 
 impl From<Item> for MetadataItem {
     fn from(item: Item) -> Self {
-        let Reference { name, key } = item.secret_key_ref;
         Self {
             name: item.name,
             value: dynamic_text(&item.value),
-            secret_key_ref: (!name.is_empty()).then_some(SecretKeyRef { name, key }),
+            secret_key_ref: item.secret_key_ref.into_option(),
             env_ref: item.env_ref,
         }
+    }
+}
+
+impl Reference {
+    /// A reference without a name refers to nothing.
+    pub(crate) fn into_option(self) -> Option<SecretKeyRef> {
+        let Self { name, key } = self;
+        (!name.is_empty()).then_some(SecretKeyRef { name, key })
     }
 }
 
@@ -120,21 +129,16 @@ fn fix_cases(document: &mut Value) {
     else {
         return;
     };
-    let items = spec.get_mut("metadata").and_then(Value::as_array_mut);
+    fix_item_cases(spec.get_mut("metadata"));
+}
+
+/// Corrects the keys of a list of metadata entries.
+pub(crate) fn fix_item_cases(items: Option<&mut Value>) {
+    let items = items.and_then(Value::as_array_mut);
     for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
         lenient::fix_case(item, &["name", "value", "secretKeyRef", "envRef"]);
         fix(item, "secretKeyRef", &["name", "key"]);
     }
-}
-
-fn fix<'a>(
-    parent: &'a mut Map<String, Value>,
-    field: &str,
-    known: &[&str],
-) -> Option<&'a mut Map<String, Value>> {
-    let child = parent.get_mut(field)?.as_object_mut()?;
-    lenient::fix_case(child, known);
-    Some(child)
 }
 
 #[cfg(test)]

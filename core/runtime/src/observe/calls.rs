@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mecha_observability::metrics::{ComponentHandle, ComponentKind, Operation as Measure, PluginHandle};
+use mecha_observability::metrics::{
+    ComponentHandle, ComponentKind, Operation as Measure, PluginHandle, PubSubHandle,
+};
 use mecha_observability::{ActiveSpan, Metrics, SpanKind, Telemetry, TraceContext, names};
 use mecha_plugin_api::ErrorKind;
 use mecha_plugin_host::Generation;
@@ -37,7 +39,10 @@ impl<'a> Operation<'a> {
 pub(crate) struct Observer {
     telemetry: Telemetry,
     metrics: Arc<Metrics>,
-    handle: ComponentHandle,
+    /// `None` for building blocks that Dapr does not measure by operation.
+    handle: Option<ComponentHandle>,
+    /// What passes through a broker; empty for every other component.
+    pubsub: PubSubHandle,
     component: String,
     component_type: String,
     slow_poll: Duration,
@@ -57,16 +62,27 @@ impl CallSpan {
 }
 
 impl Observer {
-    pub(crate) fn new(source: &ObserverSource, definition: &Definition, kind: ComponentKind) -> Self {
+    pub(crate) fn new(source: &ObserverSource, definition: &Definition, kind: Option<ComponentKind>) -> Self {
         let resource = &definition.resource;
         Self {
             telemetry: source.telemetry.clone(),
             metrics: source.metrics.clone(),
-            handle: source.metrics.components.resolve(&resource.name, kind),
+            handle: kind.map(|kind| source.metrics.components.resolve(&resource.name, kind)),
+            pubsub: source.metrics.pubsub.resolve(&resource.name),
             component: resource.name.clone(),
             component_type: resource.component_type.clone(),
             slow_poll: source.slow_poll,
         }
+    }
+
+    /// The measurements of what passes through a broker.
+    pub(crate) fn pubsub(&self) -> &PubSubHandle {
+        &self.pubsub
+    }
+
+    /// The measurements of an input binding's events.
+    pub(crate) fn component(&self) -> Option<&ComponentHandle> {
+        self.handle.as_ref()
     }
 
     /// The measurements of the plugin that a component opens on.
@@ -103,9 +119,10 @@ impl Observer {
         error: Option<&CallError>,
         times: &Times,
     ) {
-        match operation.measure {
-            Some(measure) => self.handle.record(measure, error.is_none(), times.elapsed),
-            None => self.handle.record_named(operation.name, error.is_none(), times.elapsed),
+        match (&self.handle, operation.measure) {
+            (Some(handle), Some(measure)) => handle.record(measure, error.is_none(), times.elapsed),
+            (Some(handle), None) => handle.record_named(operation.name, error.is_none(), times.elapsed),
+            (None, _) => {}
         }
         if let Some(mut span) = call.span {
             if let Some(error) = error {

@@ -32,12 +32,7 @@ const SECONDARY_KEY: &str = "secondaryEncryptionKey";
 
 impl StateSettings {
     pub(crate) fn read(definition: &Definition, resolved: &Resolved) -> Result<Self, Error> {
-        let strategy =
-            resolved.properties.iter().find(|property| property.name.eq_ignore_ascii_case("keyPrefix"));
-        let strategy = strategy.map(|property| property.value.as_str()).filter(|value| !value.is_empty());
-        let key_prefix = KeyPrefix::parse(strategy);
-        let key_prefix =
-            key_prefix.map_err(|error| Error::invalid(error.to_string()).with_field("keyPrefix"))?;
+        let key_prefix = key_prefix(resolved)?;
         let key = |field: &str| {
             encryption_key(field, definition, resolved).map_err(|error| wrong_key(field, &error))
         };
@@ -51,6 +46,14 @@ impl StateSettings {
         };
         Ok(Self { key_prefix, encryption })
     }
+}
+
+/// The strategy under `keyPrefix`.
+pub(crate) fn key_prefix(resolved: &Resolved) -> Result<KeyPrefix, Error> {
+    let strategy =
+        resolved.properties.iter().find(|property| property.name.eq_ignore_ascii_case("keyPrefix"));
+    let strategy = strategy.map(|property| property.value.as_str()).filter(|value| !value.is_empty());
+    KeyPrefix::parse(strategy).map_err(|error| Error::invalid(error.to_string()).with_field("keyPrefix"))
 }
 
 fn wrong_key(field: &str, error: &EncryptionError) -> Error {

@@ -53,6 +53,7 @@ fn described(message: pb::GetMetadataResponse) -> Value {
     put("runtimeVersion", message.runtime_version.into());
     put("enabledFeatures", message.enabled_features.into());
     put("components", message.registered_components.into_iter().map(component).collect());
+    put("subscriptions", message.subscriptions.into_iter().map(subscription).collect());
     put("extended", json!(message.extended_metadata));
     put("appConnectionProperties", message.app_connection_properties.map_or(Value::Null, connection));
     let actors = message.actor_runtime.unwrap_or_default();
@@ -77,6 +78,30 @@ fn component(component: pb::RegisteredComponents) -> Value {
         described["capabilities"] = component.capabilities.into();
     }
     described
+}
+
+fn subscription(subscription: pb::PubsubSubscription) -> Value {
+    let made = subscription.r#type().as_str_name();
+    let mut described = json!({
+        "pubsubname": subscription.pubsub_name,
+        "topic": subscription.topic,
+        "deadLetterTopic": subscription.dead_letter_topic,
+        "type": made,
+    });
+    if !subscription.metadata.is_empty() {
+        described["metadata"] = json!(subscription.metadata);
+    }
+    let rules: Vec<_> = subscription.rules.unwrap_or_default().rules.into_iter().map(rule).collect();
+    if !rules.is_empty() {
+        described["rules"] = rules.into();
+    }
+    described
+}
+
+fn rule(rule: pb::PubsubSubscriptionRule) -> Value {
+    let fields = [("match", Value::from(rule.r#match)), ("path", rule.path.into())];
+    let present = fields.into_iter().filter(|(_, value)| !is_empty(value));
+    present.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
 }
 
 fn connection(connection: pb::AppConnectionProperties) -> Value {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use mecha_events::{Origin, SubscriptionSpec};
 use mecha_proto::runtime::v1 as pb;
 use mecha_runtime::Runtime;
 
@@ -34,12 +35,33 @@ pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
         extended_metadata: extended(runtime),
         enabled_features: configuration.enabled_features().into_iter().map(str::to_owned).collect(),
         app_connection_properties,
+        subscriptions: runtime.subscriptions().iter().map(|spec| subscription(spec)).collect(),
         actor_runtime: Some(pb::ActorRuntime {
             runtime_status: pb::actor_runtime::ActorRuntimeStatus::Disabled.into(),
             placement: NO_PLACEMENT.to_owned(),
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+fn subscription(spec: &SubscriptionSpec) -> pb::PubsubSubscription {
+    let rules = spec.rules.as_slice().iter().map(|rule| pb::PubsubSubscriptionRule {
+        r#match: rule.condition().to_owned(),
+        path: rule.path().to_owned(),
+    });
+    let made = match spec.origin {
+        Origin::Declarative => pb::PubsubSubscriptionType::Declarative,
+        Origin::Programmatic => pb::PubsubSubscriptionType::Programmatic,
+        Origin::Streaming => pb::PubsubSubscriptionType::Streaming,
+    };
+    pb::PubsubSubscription {
+        pubsub_name: spec.pubsub.clone(),
+        topic: spec.topic.clone(),
+        metadata: spec.metadata.clone().into_iter().collect(),
+        rules: Some(pb::PubsubSubscriptionRules { rules: rules.collect() }),
+        dead_letter_topic: spec.dead_letter_topic.clone().unwrap_or_default(),
+        r#type: made.into(),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn missing(missing: Missing, store: &str, app_id: &str) -> ApiError {
         ),
     };
     let message = format!("state store {store} is not {what}");
-    let metadata = vec![("appID", app_id.to_owned())];
+    let metadata = vec![("appID".to_owned(), app_id.to_owned())];
     ApiError::new(code, CATEGORY, http, grpc, message).with(FullDetails {
         reason,
         metadata,
@@ -44,7 +44,7 @@ pub(super) fn illegal_key(store: &str, key: &str, message: String) -> ApiError {
     );
     error.with(FullDetails {
         reason: "DAPR_STATE_ILLEGAL_KEY",
-        resource: Some(("state", store.to_owned())),
+        resource: Some(("state", store.to_owned(), String::new())),
         violation: Some((key.to_owned(), message)),
         ..FullDetails::default()
     })
@@ -60,7 +60,7 @@ pub(super) fn no_transactions(store: &str) -> ApiError {
     );
     error.with(FullDetails {
         reason: "DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED",
-        resource: Some(("state", store.to_owned())),
+        resource: Some(("state", store.to_owned(), String::new())),
         help: Some((
             "Check the list of state stores and the features they support",
             "https://docs.dapr.io/reference/components-reference/supported-state-stores/",
@@ -74,7 +74,7 @@ pub(super) fn no_query(store: &str) -> ApiError {
     let message = "state store does not support querying";
     ApiError::new("ERR_STATE_STORE_NOT_SUPPORTED", CATEGORY, http, grpc, message).with(FullDetails {
         reason: "DAPR_STATE_QUERYING_NOT_SUPPORTED",
-        resource: Some(("state", store.to_owned())),
+        resource: Some(("state", store.to_owned(), String::new())),
         ..FullDetails::default()
     })
 }
@@ -93,10 +93,10 @@ pub(super) fn too_many(store: &str, count: usize, most: u32) -> ApiError {
     error.with(FullDetails {
         reason: "DAPR_STATE_TOO_MANY_TRANSACTIONS",
         metadata: vec![
-            ("currentOpsTransaction", count.to_string()),
-            ("maxOpsPerTransaction", most.to_string()),
+            ("currentOpsTransaction".to_owned(), count.to_string()),
+            ("maxOpsPerTransaction".to_owned(), most.to_string()),
         ],
-        resource: Some(("state", store.to_owned())),
+        resource: Some(("state", store.to_owned(), String::new())),
         ..FullDetails::default()
     })
 }

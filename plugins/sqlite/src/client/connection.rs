@@ -4,33 +4,33 @@ use mecha_plugin_api::Result;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::not_opened;
-use crate::metadata::Settings;
+use crate::metadata::Database;
 
 /// Opens a connection. `mode=…` in the connection string narrows the flags.
-pub(crate) fn open(settings: &Settings) -> Result<Connection> {
-    connect(settings).map_err(|error| not_opened(&error))
+pub(crate) fn open(database: &Database) -> Result<Connection> {
+    connect(database).map_err(|error| not_opened(&error))
 }
 
-fn connect(settings: &Settings) -> rusqlite::Result<Connection> {
+fn connect(database: &Database) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&settings.connection.uri, flags)?;
-    connection.busy_timeout(settings.busy_timeout)?;
-    for pragma in &settings.connection.pragmas {
+    let connection = Connection::open_with_flags(&database.connection.uri, flags)?;
+    connection.busy_timeout(database.busy_timeout)?;
+    for pragma in &database.connection.pragmas {
         run_pragma(&connection, pragma)?;
     }
-    if !settings.connection.read_only {
-        run_pragma(&connection, journal_mode(settings))?;
+    if !database.connection.read_only {
+        run_pragma(&connection, journal_mode(database))?;
     }
     Ok(connection)
 }
 
-fn journal_mode(settings: &Settings) -> &'static str {
-    if settings.connection.is_in_memory() {
+fn journal_mode(database: &Database) -> &'static str {
+    if database.connection.is_in_memory() {
         "journal_mode(MEMORY)"
-    } else if settings.disable_wal {
+    } else if database.disable_wal {
         "journal_mode(DELETE)"
     } else {
         "journal_mode(WAL)"

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::connection;
 use super::open_files::Hold;
-use crate::metadata::Settings;
+use crate::metadata::Database;
 
 /// Something to do on a connection, or to answer when there is none.
 pub(crate) type Read = Box<dyn FnOnce(Result<&mut Connection>) + Send>;
@@ -18,15 +18,15 @@ pub(crate) type Read = Box<dyn FnOnce(Result<&mut Connection>) + Send>;
 const MOST_READERS: usize = 4;
 
 /// Starts the readers. They end when the queue's last sender is gone.
-pub(crate) fn spawn(settings: &Arc<Settings>, queue: Receiver<Read>, hold: Option<&Arc<Hold>>) -> Result<()> {
+pub(crate) fn spawn(database: &Arc<Database>, queue: Receiver<Read>, hold: Option<&Arc<Hold>>) -> Result<()> {
     let queue = Arc::new(Mutex::new(queue));
     let readers = available_parallelism().map_or(1, |count| count.get().min(MOST_READERS));
     for _ in 0..readers {
-        let (settings, queue, hold) = (settings.clone(), queue.clone(), hold.cloned());
+        let (database, queue, hold) = (database.clone(), queue.clone(), hold.cloned());
         thread::Builder::new()
             .name("sqlite-reader".to_owned())
             .spawn(move || {
-                read(&settings, &queue);
+                read(&database, &queue);
                 // The connection is closed by now.
                 drop(hold);
             })
@@ -35,7 +35,7 @@ pub(crate) fn spawn(settings: &Arc<Settings>, queue: Receiver<Read>, hold: Optio
     Ok(())
 }
 
-fn read(settings: &Settings, queue: &Mutex<Receiver<Read>>) {
+fn read(database: &Database, queue: &Mutex<Receiver<Read>>) {
     let mut open = None;
     loop {
         // Waiting with the lock held is what makes the others wait in turn; the guard is gone before the work begins.
@@ -43,7 +43,7 @@ fn read(settings: &Settings, queue: &Mutex<Receiver<Read>>) {
         let Ok(read) = next else { return };
         match &mut open {
             Some(connection) => read(Ok(connection)),
-            None => match connection::open(settings) {
+            None => match connection::open(database) {
                 Ok(connection) => read(Ok(open.insert(connection))),
                 Err(error) => read(Err(error)),
             },

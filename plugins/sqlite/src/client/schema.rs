@@ -1,4 +1,4 @@
-//! The tables, as Dapr makes them, and the level of migration that it keeps in its metadata table.
+//! The tables of the state store, as Dapr makes them, and the level of migration that it keeps in its metadata table.
 
 use mecha_plugin_api::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};

@@ -6,17 +6,15 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use mecha_plugin_api::state::StateOperation;
 use mecha_plugin_api::{Error, ErrorKind, Result};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
+use super::connection;
 use super::open_files::{Hold, OpenFiles};
 use super::reader::{self, Read};
-use super::{connection, schema};
 use crate::error::failed;
-use crate::metadata::Settings;
-use crate::state::Rows;
+use crate::metadata::Database;
 
 /// How many writes share a transaction at most: enough to hide the disk, few enough for the first not to wait long.
 const LARGEST_GROUP: usize = 256;
@@ -24,15 +22,24 @@ const LARGEST_GROUP: usize = 256;
 /// How often a file that is open elsewhere is looked at again.
 const OPEN_ELSEWHERE_POLL: Duration = Duration::from_millis(2);
 
-/// Operations that are applied together or not at all.
-pub(crate) struct Write {
-    pub(crate) operations: Vec<StateOperation>,
-    pub(crate) reply: oneshot::Sender<Result<()>>,
+/// Statements that are applied together or not at all.
+pub(crate) trait Change: Send {
+    /// Whether nobody waits for it any more: then it is not applied.
+    fn is_abandoned(&self) -> bool;
+    /// Whether it is one statement, which undoes itself when it fails.
+    fn is_single(&self) -> bool;
+    /// Applies it, and notes what came of it. Called again when the transaction that it shared was lost.
+    fn apply(&mut self, connection: &Connection) -> Result<()>;
+    /// Told once: whether it is on disk.
+    fn done(self: Box<Self>, result: Result<()>);
 }
+
+/// Makes ready what the component needs in a database that was just opened.
+pub(crate) type Prepare = Box<dyn FnMut(&mut Connection) -> Result<()> + Send>;
 
 /// What the writer is asked to do.
 pub(crate) enum Work {
-    Write(Write),
+    Write(Box<dyn Change>),
     /// Anything that needs the writer's connection outside a transaction.
     Alone(Read),
 }
@@ -46,8 +53,8 @@ pub(crate) enum Started {
 
 /// The writer's thread.
 pub(crate) struct Writer {
-    settings: Arc<Settings>,
-    rows: Arc<Rows>,
+    database: Arc<Database>,
+    prepare: Prepare,
     files: Arc<OpenFiles>,
     queue: Receiver<Work>,
     /// Taken out of the queue while the file was not open yet, in order.
@@ -56,14 +63,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn spawn(
-        settings: Arc<Settings>,
-        rows: Arc<Rows>,
+        database: Arc<Database>,
+        prepare: Prepare,
         files: Arc<OpenFiles>,
         queue: Receiver<Work>,
         reads: Receiver<Read>,
         started: oneshot::Sender<Result<Started>>,
     ) -> Result<()> {
-        let mut writer = Self { settings, rows, files, queue, early: std::collections::VecDeque::new() };
+        let mut writer = Self { database, prepare, files, queue, early: std::collections::VecDeque::new() };
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || writer.run(reads, started))
@@ -92,9 +99,9 @@ impl Writer {
             }
             Err(error) => return self.refuse(reads, started, &error),
         };
-        let ready = match self.settings.connection.is_in_memory() {
+        let ready = match self.database.connection.is_in_memory() {
             true => Ok(()),
-            false => reader::spawn(&self.settings, reads, hold.as_ref()),
+            false => reader::spawn(&self.database, reads, hold.as_ref()),
         };
         if let Some(started) = started {
             let _ = started.send(ready.map(|()| Started::Open));
@@ -102,15 +109,15 @@ impl Writer {
         self.work(&mut connection);
     }
 
-    fn open(&self) -> Result<(Connection, Option<Arc<Hold>>)> {
-        let mut connection = connection::open(&self.settings)?;
-        schema::migrate(&mut connection, &self.settings)?;
-        let hold = self.settings.connection.file.as_deref().and_then(|file| self.files.hold(file));
+    fn open(&mut self) -> Result<(Connection, Option<Arc<Hold>>)> {
+        let mut connection = connection::open(&self.database)?;
+        (self.prepare)(&mut connection)?;
+        let hold = self.database.connection.file.as_deref().and_then(|file| self.files.hold(file));
         Ok((connection, hold))
     }
 
     fn is_open_elsewhere(&self) -> bool {
-        self.settings.connection.file.as_deref().is_some_and(|file| self.files.is_open_elsewhere(file))
+        self.database.connection.file.as_deref().is_some_and(|file| self.files.is_open_elsewhere(file))
     }
 
     /// Gives no when the component is closed before.
@@ -147,9 +154,7 @@ impl Writer {
         while let Some(work) = self.next() {
             match work {
                 Work::Alone(run) => run(Err(error.clone())),
-                Work::Write(write) => {
-                    let _ = write.reply.send(Err(error.clone()));
-                }
+                Work::Write(write) => write.done(Err(error.clone())),
             }
         }
     }
@@ -187,12 +192,12 @@ impl Writer {
         }
     }
 
-    fn apply(&self, connection: &mut Connection, mut group: Vec<Write>) {
+    fn apply(&self, connection: &mut Connection, mut group: Vec<Box<dyn Change>>) {
         // Nobody waits for these any more: the caller has gone or its time was up.
-        group.retain(|write| !write.reply.is_closed());
-        let results = match group.as_slice() {
+        group.retain(|write| !write.is_abandoned());
+        let results = match group.as_mut_slice() {
             [] => return,
-            [only] => vec![self.apply_alone(connection, only)],
+            [only] => vec![self.apply_alone(connection, only.as_mut())],
             several => match self.apply_together(connection, several) {
                 Ok(results) => results,
                 // Waiting for the same lock again, once for each, would help nobody.
@@ -200,32 +205,35 @@ impl Writer {
                     vec![Err(error); several.len()]
                 }
                 // The transaction was lost as a whole: by itself, each can still succeed.
-                Err(_) => several.iter().map(|write| self.apply_alone(connection, write)).collect(),
+                Err(_) => {
+                    several.iter_mut().map(|write| self.apply_alone(connection, write.as_mut())).collect()
+                }
             },
         };
         for (write, result) in group.into_iter().zip(results) {
-            // A send fails when the caller has gone; the write stands all the same.
-            let _ = write.reply.send(result);
+            write.done(result);
         }
     }
 
-    fn apply_alone(&self, connection: &mut Connection, write: &Write) -> Result<()> {
-        if let [operation] = write.operations.as_slice() {
-            return self.rows.apply(connection, operation);
+    fn apply_alone(&self, connection: &mut Connection, write: &mut dyn Change) -> Result<()> {
+        if write.is_single() {
+            return write.apply(connection);
         }
         let transaction = self.begin(connection)?;
-        for operation in &write.operations {
-            self.rows.apply(&transaction, operation)?;
-        }
+        write.apply(&transaction)?;
         transaction.commit().map_err(|error| failed(&error))
     }
 
     /// Fails only when the transaction as a whole does; then nothing was applied.
-    fn apply_together(&self, connection: &mut Connection, group: &[Write]) -> Result<Vec<Result<()>>> {
+    fn apply_together(
+        &self,
+        connection: &mut Connection,
+        group: &mut [Box<dyn Change>],
+    ) -> Result<Vec<Result<()>>> {
         let mut transaction = self.begin(connection)?;
         let mut results = Vec::with_capacity(group.len());
         for write in group {
-            let result = self.apply_within(&mut transaction, write);
+            let result = apply_within(&mut transaction, write.as_mut());
             if transaction.is_autocommit() {
                 // SQLite rolls everything back by itself after some failures, a full disk among them.
                 return Err(result.err().unwrap_or_else(|| Error::internal("the transaction has ended")));
@@ -236,20 +244,18 @@ impl Writer {
         Ok(results)
     }
 
-    /// One write of a group. A single statement undoes itself when it fails; several need a savepoint.
-    fn apply_within(&self, transaction: &mut Transaction<'_>, write: &Write) -> Result<()> {
-        if let [operation] = write.operations.as_slice() {
-            return self.rows.apply(transaction, operation);
-        }
-        let savepoint = transaction.savepoint().map_err(|error| failed(&error))?;
-        for operation in &write.operations {
-            self.rows.apply(&savepoint, operation)?;
-        }
-        savepoint.commit().map_err(|error| failed(&error))
-    }
-
     fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>> {
-        let behavior = self.settings.connection.transaction;
+        let behavior = self.database.connection.transaction;
         connection.transaction_with_behavior(behavior).map_err(|error| failed(&error))
     }
+}
+
+/// One write of a group. Several statements need a savepoint to be undone alone.
+fn apply_within(transaction: &mut Transaction<'_>, write: &mut dyn Change) -> Result<()> {
+    if write.is_single() {
+        return write.apply(transaction);
+    }
+    let savepoint = transaction.savepoint().map_err(|error| failed(&error))?;
+    write.apply(&savepoint)?;
+    savepoint.commit().map_err(|error| failed(&error))
 }

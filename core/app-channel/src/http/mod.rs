@@ -1,0 +1,104 @@
+//! The application over HTTP: requests out, whole answers back.
+
+mod binding;
+mod configuration;
+mod topic;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use mecha_observability::Propagated;
+
+use crate::config::AppChannelConfig;
+use crate::error::{AppError, chain};
+use crate::transport::Transport;
+
+pub use topic::StatusWord;
+
+const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// How much of a refusing body goes into an error's text.
+const SHOWN_BODY: usize = 200;
+
+/// An application that speaks HTTP.
+pub struct HttpApp(Transport<Full<Bytes>>);
+
+impl HttpApp {
+    pub(crate) fn new(config: &AppChannelConfig) -> Result<Self, AppError> {
+        Transport::new(config).map(Self)
+    }
+
+    pub(crate) async fn probe(&self, path: &str) -> Result<(), AppError> {
+        let answer = self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await?;
+        success(answer).map(drop)
+    }
+
+    /// What `GET` on `path` answers to the runtime of `app_id`; `None` when the application has no such path.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn ask(&self, path: &str, app_id: &str) -> Result<Option<Bytes>, AppError> {
+        let mut headers = self.0.headers(&Propagated::default());
+        headers.insert(CONTENT_TYPE, JSON);
+        if let Ok(app_id) = HeaderValue::try_from(app_id) {
+            headers.insert(APP_ID, app_id);
+        }
+        let answer = self.send(Method::GET, path, headers, Bytes::new()).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => success(answer).map(Some),
+        }
+    }
+
+    /// One exchange; the whole answer is read before the next call may take this one's place.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, AppError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri(path)?;
+        *request.headers_mut() = headers;
+        let _place = self.0.place().await;
+        let answer = self.0.client.request(request).await;
+        let (head, body) = answer.map_err(|error| AppError::Unreachable(chain(&error)))?.into_parts();
+        let limit = self.0.max_body_size;
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => Err(AppError::TooLarge(limit)),
+            Err(error) => Err(AppError::Unreachable(chain(error.as_ref()))),
+        }
+    }
+
+    fn uri(&self, path: &str) -> Result<Uri, AppError> {
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let path = PathAndQuery::try_from(path.as_str()).map_err(|_| AppError::Address(path))?;
+        let mut parts = self.0.origin.clone().into_parts();
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).map_err(|error| AppError::Address(error.to_string()))
+    }
+}
+
+fn success(answer: Response<Bytes>) -> Result<Bytes, AppError> {
+    let status = answer.status();
+    let body = answer.into_body();
+    if status.is_success() {
+        return Ok(body);
+    }
+    let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]).into_owned();
+    Err(AppError::Status { status, body: shown })
+}
+
+/// Adds a message's metadata as headers; what HTTP cannot carry is left out.
+fn add_metadata<'a>(headers: &mut HeaderMap, metadata: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    for (name, value) in metadata {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+}

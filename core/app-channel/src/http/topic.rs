@@ -1,0 +1,89 @@
+//! Events of topics over HTTP.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use mecha_observability::Propagated;
+use serde::Deserialize;
+
+use super::{HttpApp, JSON, add_metadata, success};
+use crate::EventStatus;
+use crate::error::AppError;
+
+const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
+
+/// The word in an application's answer.
+#[derive(Debug, Default, Deserialize)]
+pub struct StatusWord {
+    /// `SUCCESS`, `RETRY` or `DROP`; empty means success.
+    #[serde(default)]
+    pub status: String,
+}
+
+impl StatusWord {
+    /// What it means: an unknown word is a wish for another delivery.
+    pub fn meaning(&self) -> EventStatus {
+        match self.status.as_str() {
+            "" | "SUCCESS" => EventStatus::Success,
+            "DROP" => EventStatus::Drop,
+            "RETRY" => EventStatus::Retry,
+            unknown => {
+                tracing::warn!(
+                    status = unknown,
+                    "unknown status returned by the application; the event is delivered again"
+                );
+                EventStatus::Retry
+            }
+        }
+    }
+}
+
+impl HttpApp {
+    /// Delivers one event, a CloudEvent in JSON.
+    ///
+    /// # Errors
+    /// [`AppError`]; then the event is to be delivered again.
+    pub async fn deliver<'a>(
+        &self,
+        path: &str,
+        event: Bytes,
+        metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
+        trace: &Propagated,
+    ) -> Result<EventStatus, AppError> {
+        let mut headers = self.0.headers(trace);
+        add_metadata(&mut headers, metadata);
+        headers.insert(CONTENT_TYPE, CLOUD_EVENT);
+        let answer = self.send(Method::POST, path, headers, event).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            tracing::error!(
+                path,
+                "non-retriable error returned from app while processing pub/sub event: status code 404"
+            );
+            return Ok(EventStatus::Drop);
+        }
+        let body = success(answer)?;
+        // What is no such object, or nothing at all, counts as success.
+        Ok(serde_json::from_slice::<StatusWord>(&body).unwrap_or_default().meaning())
+    }
+
+    /// Delivers several events in one envelope and gives the answer's body; `None` when the application has no such path.
+    ///
+    /// # Errors
+    /// [`AppError`]; then all events are to be delivered again.
+    pub async fn deliver_bulk<'a>(
+        &self,
+        path: &str,
+        envelope: Bytes,
+        metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
+        trace: &Propagated,
+    ) -> Result<Option<Bytes>, AppError> {
+        let mut headers = self.0.headers(trace);
+        add_metadata(&mut headers, metadata);
+        headers.insert(CONTENT_TYPE, JSON);
+        let answer = self.send(Method::POST, path, headers, envelope).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => success(answer).map(Some),
+        }
+    }
+}

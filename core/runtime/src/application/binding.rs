@@ -1,0 +1,143 @@
+//! Events of an input binding on their way to the application, and what the application wants done then.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use mecha_app_channel::{AppChannel, AppError, BindingAnswer};
+use mecha_observability::metrics::Operation as Measure;
+use mecha_observability::{ActiveSpan, names};
+use mecha_plugin_api::binding::{InputBindingObject, InvokeRequest};
+use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
+use mecha_plugin_api::{AbiFuture, Buf, CallContext, Metadata};
+
+use super::Shared;
+use super::received::{Carried, received};
+use crate::inbound::{Feed, Pending, settlement};
+use crate::{Call, InputBinding};
+
+/// Events that may be with the application at once.
+const MAX_IN_FLIGHT: usize = 32;
+/// What output bindings are asked to do with an event's answer.
+const CREATE: &str = "create";
+
+/// One input binding that the application wants.
+pub(crate) struct BindingFeed {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) channel: Arc<AppChannel>,
+    pub(crate) binding: Arc<InputBinding>,
+    /// Path of the application.
+    pub(crate) route: String,
+}
+
+impl Feed<InputBindingObject> for BindingFeed {
+    fn name(&self) -> &str {
+        self.binding.name()
+    }
+
+    fn open(&self, object: &InputBindingObject, context: CallContext) -> AbiFuture<SourceObject> {
+        object.read(context)
+    }
+
+    fn max_in_flight(&self) -> usize {
+        MAX_IN_FLIGHT
+    }
+
+    fn handle(&self, deliveries: Vec<Delivery>) -> Pending<'_, Vec<Settlement>> {
+        Box::pin(async move {
+            let mut settlements = Vec::with_capacity(deliveries.len());
+            for delivery in deliveries {
+                settlements.push(settlement(delivery.id, self.deliver(delivery).await));
+            }
+            settlements
+        })
+    }
+}
+
+impl BindingFeed {
+    async fn deliver(&self, delivery: Delivery) -> Outcome {
+        let name = || format!("{}{}", names::span::BINDING_PREFIX, self.binding.name());
+        let header = |name| delivery.metadata.get(name);
+        let carried = Carried {
+            parent: header(names::header::TRACEPARENT),
+            state: header(names::header::TRACESTATE),
+            baggage: header(names::header::BAGGAGE),
+        };
+        let (call, span) = received(&self.shared.app, &self.shared.telemetry, carried, name);
+        let started = Instant::now();
+        let answered = self.send(delivery, &call).await;
+        let success = answered.is_ok();
+        if let Some(measured) = self.binding.observer().component() {
+            measured.record(Measure::Event, success, started.elapsed());
+        }
+        finish(span, answered.as_ref().err());
+        match answered {
+            Ok(answer) => self.follow(answer, &call).await,
+            Err(error) => {
+                tracing::error!(component = %self.binding.name(), "error invoking app: {error}");
+                Outcome::RETRY
+            }
+        }
+    }
+
+    async fn send(&self, delivery: Delivery, call: &Call) -> Result<BindingAnswer, AppError> {
+        let (metadata, data) = (delivery.metadata, delivery.data.into_bytes());
+        match &*self.channel {
+            AppChannel::Http(app) => app.binding_event(&self.route, data, metadata.iter(), &call.trace).await,
+            AppChannel::Grpc(app) => {
+                app.binding_event(self.binding.name(), data, metadata.iter(), &call.trace).await
+            }
+        }
+    }
+
+    /// Sends the answer's data to the output bindings that it names.
+    async fn follow(&self, answer: BindingAnswer, call: &Call) -> Outcome {
+        if answer.to.is_empty() {
+            return Outcome::ACK;
+        }
+        let data = answer.data.map_or_else(|| "null".to_owned(), |data| data.get().to_owned());
+        let send = |name: String| {
+            let data = Buf::from(bytes::Bytes::from(data.clone()));
+            async move { self.create(&name, data, call).await }
+        };
+        let sent = if answer.parallel {
+            // As in Dapr a failure among many at once is only said.
+            for error in join_all(answer.to.into_iter().map(send)).await.into_iter().filter_map(Result::err) {
+                tracing::error!("{error}");
+            }
+            Ok(())
+        } else {
+            let mut sent = Ok(());
+            for name in answer.to {
+                sent = send(name).await;
+                if sent.is_err() {
+                    break;
+                }
+            }
+            sent
+        };
+        match sent {
+            Ok(()) => Outcome::ACK,
+            Err(error) => {
+                tracing::error!(component = %self.binding.name(), "error executing app response: {error}");
+                Outcome::RETRY
+            }
+        }
+    }
+
+    async fn create(&self, name: &str, data: Buf, call: &Call) -> Result<(), String> {
+        let registry = self.shared.registry.load_full();
+        let binding =
+            registry.output_binding(name).map_err(|_| format!("couldn't find output binding {name}"))?;
+        let request = InvokeRequest { operation: CREATE.into(), data, metadata: Metadata::new() };
+        binding.invoke(call, request).await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+fn finish(span: Option<ActiveSpan>, error: Option<&AppError>) {
+    let Some(mut span) = span else { return };
+    if let Some(error) = error {
+        span.fail(error.to_string());
+    }
+    span.end();
+}

@@ -1,0 +1,45 @@
+//! Changes of configuration brought to an application that speaks HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mecha_app_channel::HttpApp;
+use mecha_observability::Propagated;
+use mecha_plugin_api::configuration::ConfigurationItem;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::Application;
+use crate::configuration_store::ConfigurationWatch;
+
+impl Application {
+    /// Brings each change of a watch to the application until one of them ends it.
+    pub(crate) async fn bring_changes(
+        self: Arc<Self>,
+        store: String,
+        id: String,
+        mut watch: ConfigurationWatch,
+        mut ended: oneshot::Receiver<()>,
+    ) {
+        let Some(app) = self.channel().and_then(|channel| channel.http()) else { return };
+        loop {
+            let item = tokio::select! {
+                _ = &mut ended => return,
+                item = watch.changed() => item,
+            };
+            let Some(item) = item else { return };
+            bring(app, &store, &id, &item).await;
+        }
+    }
+}
+
+async fn bring(app: &HttpApp, store: &str, id: &str, item: &ConfigurationItem) {
+    let metadata: BTreeMap<_, _> = item.metadata.iter().collect();
+    let told = json!({"value": item.value.as_str(), "version": item.version.as_str(), "metadata": metadata});
+    let body = json!({"id": id, "items": {item.key.as_str(): told}}).to_string();
+    let sent = app.configuration_changed(store, &item.key, Bytes::from(body), &Propagated::default()).await;
+    if let Err(error) = sent {
+        tracing::error!(component = store, key = %item.key, "error sending configuration item to application: {error}");
+    }
+}

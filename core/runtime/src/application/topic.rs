@@ -1,0 +1,221 @@
+//! Messages of one subscription on their way to the application, and what becomes of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mecha_app_channel::{AppError, EventStatus};
+use mecha_events::{Event, EventError, Message, SubscriptionSpec};
+use mecha_observability::metrics::IngressStatus;
+use mecha_observability::names;
+use mecha_plugin_api::pubsub::{PubSubObject, PublishRequest, SubscribeRequest};
+use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
+use mecha_plugin_api::{AbiFuture, CallContext, Metadata};
+
+use super::Shared;
+use super::received::{Carried, received};
+use super::target::{Target, TargetError};
+use crate::inbound::{Feed, Gathering, Pending, settlement};
+use crate::{Call, PubSub};
+
+/// Messages of one subscription that may be with the application at once, unless its metadata says otherwise.
+const MAX_IN_FLIGHT: usize = 100;
+/// Metadata of a subscription or a broker: how many messages may be with the application at once.
+const CONCURRENCY: &str = "maxConcurrentMessages";
+/// How long a dead letter may take to reach its topic.
+const DEAD_LETTER: Duration = Duration::from_secs(30);
+
+/// One subscription.
+pub(crate) struct TopicFeed {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) spec: Arc<SubscriptionSpec>,
+    pub(crate) broker: Arc<PubSub>,
+    pub(crate) target: Target,
+    pub(crate) raw_payload: bool,
+    pub(crate) name: String,
+}
+
+/// What a message came to, and the application's word for it.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    status: IngressStatus,
+}
+
+impl Ended {
+    const TAKEN: Self = Self { outcome: Outcome::ACK, status: IngressStatus::Success };
+    const DROPPED: Self = Self { outcome: Outcome::ACK, status: IngressStatus::Drop };
+    const AGAIN: Self = Self { outcome: Outcome::RETRY, status: IngressStatus::Retry };
+}
+
+impl Feed<PubSubObject> for TopicFeed {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&self, broker: &PubSubObject, context: CallContext) -> AbiFuture<SourceObject> {
+        let metadata = self.spec.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let max_in_flight = u32::try_from(self.max_in_flight()).unwrap_or(u32::MAX);
+        broker.subscribe(
+            context,
+            SubscribeRequest { topic: self.spec.topic.as_str().into(), metadata, max_in_flight },
+        )
+    }
+
+    fn max_in_flight(&self) -> usize {
+        let asked = self.spec.metadata.get(CONCURRENCY).and_then(|text| text.parse().ok());
+        asked.filter(|count| *count > 0).unwrap_or(MAX_IN_FLIGHT)
+    }
+
+    fn gathering(&self) -> Option<Gathering> {
+        let bulk = &self.spec.bulk;
+        bulk.enabled.then_some(Gathering { max: bulk.max_messages, wait: bulk.max_await })
+    }
+
+    fn handle(&self, mut deliveries: Vec<Delivery>) -> Pending<'_, Vec<Settlement>> {
+        Box::pin(async move {
+            if self.spec.bulk.enabled {
+                return self.deliver_bulk(deliveries).await;
+            }
+            let mut settlements = Vec::with_capacity(deliveries.len());
+            for delivery in deliveries.drain(..) {
+                settlements.push(settlement(delivery.id, self.deliver(&delivery).await));
+            }
+            settlements
+        })
+    }
+}
+
+impl TopicFeed {
+    /// Brings one message to the application.
+    async fn deliver(&self, delivery: &Delivery) -> Outcome {
+        let started = Instant::now();
+        let ended = match self.read(delivery) {
+            Ok(event) => self.deliver_event(delivery, &event).await,
+            Err(error) => self.unreadable(delivery, &error).await,
+        };
+        self.broker.observer().pubsub().delivered(&self.spec.topic, ended.status, "", started.elapsed());
+        ended.outcome
+    }
+
+    pub(super) fn read<'d>(&'d self, delivery: &'d Delivery) -> Result<Event<'d>, EventError> {
+        let message = Message {
+            data: &delivery.data,
+            content_type: &delivery.content_type,
+            topic: &self.spec.topic,
+            pubsub: &self.spec.pubsub,
+            raw_payload: self.raw_payload,
+        };
+        Event::read(message, delivery.metadata.iter())
+    }
+
+    async fn deliver_event(&self, delivery: &Delivery, event: &Event<'_>) -> Ended {
+        let (parent, state, baggage) = (event.trace_parent(), event.trace_state(), event.baggage());
+        let carried =
+            Carried { parent: parent.as_deref(), state: state.as_deref(), baggage: baggage.as_deref() };
+        let name = || format!("{}{}", names::span::PUBSUB_PREFIX, self.spec.topic);
+        let (call, span) = received(&self.shared.app, &self.shared.telemetry, carried, name);
+        let ended = self.deliver_traced(delivery, event, &call).await;
+        if let Some(mut span) = span {
+            if ended.status != IngressStatus::Success {
+                span.fail("the application did not take the event");
+            }
+            span.end();
+        }
+        ended
+    }
+
+    async fn deliver_traced(&self, delivery: &Delivery, event: &Event<'_>, call: &Call) -> Ended {
+        if event.has_expired(SystemTime::now()) {
+            tracing::warn!(subscription = %self.name, id = %event.id(), "dropping expired pub/sub event");
+            return self.give_up(delivery, call).await;
+        }
+        let path = match self.spec.rules.route(event) {
+            Ok(Some(path)) => path,
+            Ok(None) => {
+                tracing::warn!(subscription = %self.name, id = %event.id(), "no matching route for event; it is dropped");
+                return self.give_up(delivery, call).await;
+            }
+            Err(error) => {
+                tracing::error!(subscription = %self.name, id = %event.id(), "error finding the route of an event: {error}");
+                return self.failed(delivery, call).await;
+            }
+        };
+        match self.target.deliver(&self.spec, path, delivery, event, call).await {
+            Ok(EventStatus::Success) => Ended::TAKEN,
+            Ok(EventStatus::Drop) => {
+                tracing::warn!(subscription = %self.name, id = %event.id(), "DROP status returned from app while processing pub/sub event");
+                self.give_up(delivery, call).await
+            }
+            Ok(EventStatus::Retry) => {
+                tracing::debug!(subscription = %self.name, id = %event.id(), "RETRY status returned from app while processing pub/sub event");
+                self.failed(delivery, call).await
+            }
+            Err(error) => {
+                self.report(event, &error);
+                self.failed(delivery, call).await
+            }
+        }
+    }
+
+    fn report(&self, event: &Event<'_>, error: &TargetError) {
+        let id = event.id();
+        match error {
+            // While the application is away every message fails; its health tells of it, not one line a message.
+            TargetError::App(AppError::Unreachable(_)) => {
+                tracing::debug!(subscription = %self.name, %id, "{error}");
+            }
+            _ => {
+                tracing::error!(subscription = %self.name, %id, "error while processing pub/sub event: {error}")
+            }
+        }
+    }
+
+    /// A message that holds no event will hold none the next time either.
+    async fn unreadable(&self, delivery: &Delivery, error: &EventError) -> Ended {
+        tracing::error!(subscription = %self.name, "error deserializing cloud event: {error}");
+        let (call, _) = received(&self.shared.app, &self.shared.telemetry, Carried::default(), String::new);
+        match self.dead_letter(delivery, &call).await {
+            Some(true) => Ended::DROPPED,
+            Some(false) => Ended::AGAIN,
+            None => Ended { outcome: Outcome::REJECT, status: IngressStatus::Drop },
+        }
+    }
+
+    /// The application does not want it, now or later.
+    pub(super) async fn give_up(&self, delivery: &Delivery, call: &Call) -> Ended {
+        match self.dead_letter(delivery, call).await {
+            // As in Dapr what cannot become a dead letter is dropped all the same.
+            Some(_) | None => Ended::DROPPED,
+        }
+    }
+
+    /// The application failed on it: a dead letter where there is a topic for it, otherwise it comes again.
+    pub(super) async fn failed(&self, delivery: &Delivery, call: &Call) -> Ended {
+        match self.dead_letter(delivery, call).await {
+            Some(true) => Ended::DROPPED,
+            Some(false) | None => Ended::AGAIN,
+        }
+    }
+
+    /// Publishes the message to the dead-letter topic; `None` when there is no such topic.
+    async fn dead_letter(&self, delivery: &Delivery, call: &Call) -> Option<bool> {
+        let topic = self.spec.dead_letter_topic.as_deref().filter(|topic| !topic.is_empty())?;
+        let call = Call {
+            app: call.app.clone(),
+            trace: call.trace.clone(),
+            deadline: Some(Instant::now() + DEAD_LETTER),
+        };
+        let request = PublishRequest {
+            topic: topic.into(),
+            data: delivery.data.clone(),
+            content_type: delivery.content_type.clone(),
+            metadata: Metadata::clone(&delivery.metadata),
+        };
+        match self.broker.publish(&call, request).await {
+            Ok(()) => Some(true),
+            Err(error) => {
+                tracing::error!(subscription = %self.name, "error sending message to the dead letter topic {topic}: {error}");
+                Some(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Distributed locks.
+
+pub(crate) mod grpc;
+pub(crate) mod http;
+mod service;

@@ -1,0 +1,118 @@
+//! A subscription's stream: events go down, the application's answers come up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use mecha_proto::runtime::v1 as pb;
+use mecha_proto::runtime::v1::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Up;
+use mecha_proto::runtime::v1::subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Down;
+use mecha_runtime::{EventStatus, Runtime, StreamError, StreamEvent, StreamSubscription};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Code, Status, Streaming};
+
+use crate::error::{ApiError, FullDetails};
+
+type Message = Result<pb::SubscribeTopicEventsResponseAlpha1, Status>;
+
+/// Sets the subscription up and gives what goes down the stream.
+pub(crate) async fn subscribe(
+    runtime: &Arc<Runtime>,
+    mut requests: Streaming<pb::SubscribeTopicEventsRequestAlpha1>,
+) -> Result<mpsc::Receiver<Message>, Status> {
+    let first = requests.message().await?.and_then(|first| first.subscribe_topic_events_request_type);
+    let Some(Up::InitialRequest(wish)) = first else {
+        return Err(Status::unknown("initial request is required"));
+    };
+    if wish.pubsub_name.is_empty() {
+        return Err(Status::unknown("pubsubName is required"));
+    }
+    if wish.topic.is_empty() {
+        return Err(Status::unknown("topic is required"));
+    }
+    let subscription = runtime
+        .subscribe_stream(&wish.pubsub_name, &wish.topic, wish.metadata, wish.dead_letter_topic)
+        .map_err(|error| refused(&error, &wish.pubsub_name).status())?;
+    let (down, stream) = mpsc::channel(16);
+    let initial = Down::InitialResponse(pb::SubscribeTopicEventsResponseInitialAlpha1 {});
+    // The receiver is in our hand.
+    let _ = down.send(Ok(message(initial))).await;
+    tokio::spawn(run(subscription, requests, down));
+    Ok(stream)
+}
+
+fn refused(error: &StreamError, pubsub: &str) -> ApiError {
+    let message = error.to_string();
+    match error {
+        StreamError::NotFound(_) => {
+            let (http, grpc) = (StatusCode::NOT_FOUND, Code::InvalidArgument);
+            ApiError::new("ERR_PUBSUB_NOT_FOUND", "pubsub", http, grpc, message)
+                .with(FullDetails { reason: "DAPR_PUBSUB_NOT_FOUND", ..FullDetails::default() })
+        }
+        StreamError::Invalid(_) => ApiError::malformed(message),
+        StreamError::Forbidden { .. } => {
+            let (http, grpc) = (StatusCode::FORBIDDEN, Code::PermissionDenied);
+            ApiError::new("ERR_PUBSUB_FORBIDDEN", "pubsub", http, grpc, message.clone()).with(FullDetails {
+                reason: "DAPR_PUBSUB_FORBIDDEN",
+                resource: Some(("pubsub", pubsub.to_owned(), message)),
+                ..FullDetails::default()
+            })
+        }
+    }
+}
+
+/// Ends with the stream; what was not answered by then comes again.
+async fn run(
+    mut subscription: StreamSubscription,
+    mut requests: Streaming<pb::SubscribeTopicEventsRequestAlpha1>,
+    down: mpsc::Sender<Message>,
+) {
+    let mut waiting: HashMap<String, oneshot::Sender<EventStatus>> = HashMap::new();
+    loop {
+        tokio::select! {
+            event = subscription.event() => {
+                let Some(event) = event else { return };
+                let (event, reply) = described(event);
+                waiting.insert(event.id.clone(), reply);
+                if down.send(Ok(message(Down::EventMessage(event)))).await.is_err() {
+                    return;
+                }
+            }
+            answer = requests.message() => match answer.map(|answer| answer.and_then(|answer| answer.subscribe_topic_events_request_type)) {
+                Ok(Some(Up::EventProcessed(processed))) => {
+                    if let Some(reply) = waiting.remove(&processed.id) {
+                        let status = processed.status.unwrap_or_default().status;
+                        // Nobody waits any more when the subscription is about to end.
+                        let _ = reply.send(EventStatus::of_grpc(status));
+                    }
+                }
+                Ok(Some(Up::InitialRequest(_))) => {
+                    let _ = down.send(Err(Status::unknown("duplicate initial request received"))).await;
+                    return;
+                }
+                Ok(None) | Err(_) => return,
+            },
+        }
+    }
+}
+
+fn described(stream: StreamEvent) -> (pb::TopicEventRequest, oneshot::Sender<EventStatus>) {
+    let StreamEvent { pubsub, topic, path, event, reply } = stream;
+    let request = pb::TopicEventRequest {
+        id: event.id,
+        source: event.source,
+        r#type: event.event_type,
+        spec_version: event.spec_version,
+        data_content_type: event.data_content_type,
+        data: event.data.into_owned().into(),
+        topic,
+        pubsub_name: pubsub,
+        path,
+        extensions: Some(event.extensions),
+    };
+    (request, reply)
+}
+
+fn message(down: Down) -> pb::SubscribeTopicEventsResponseAlpha1 {
+    pb::SubscribeTopicEventsResponseAlpha1 { subscribe_topic_events_response_type: Some(down) }
+}

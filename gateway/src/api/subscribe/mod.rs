@@ -1,0 +1,3 @@
+//! Subscriptions over a stream that the application opens.
+
+pub(crate) mod grpc;

@@ -1,0 +1,87 @@
+//! The SDK's configuration of a component: credentials, region, endpoint, retries, over the plugin's one HTTP stack.
+
+mod http;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use mecha_plugin_api::{Error, Result};
+
+pub(crate) use self::http::{Pools, causes};
+use self::tls::Trust;
+use crate::metadata::{AwsSettings, EMULATOR_REGION, Identity, Role};
+
+/// From sending a request to the head of its answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+const ATTEMPTS: u32 = 3;
+
+/// What the components of one plugin share.
+pub(crate) type Shared = Arc<Pools>;
+
+/// Loads credentials and region and settles how requests are sent; nothing is sent to the service yet.
+pub(crate) async fn configure(settings: &AwsSettings, pools: &Pools) -> Result<SdkConfig> {
+    let trust = if settings.insecure_ssl { Trust::Anyone } else { Trust::System };
+    let http = pools.client(trust).await?;
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(200));
+    let timeouts = TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(retries)
+        .timeout_config(timeouts);
+    if let Some(region) = region(settings) {
+        loader = loader.region(Region::new(region));
+    }
+    let config = match &settings.identity {
+        Identity::Keys { access_key, secret_key, session_token } => {
+            let keys = Credentials::new(access_key, secret_key, session_token.clone(), None, "component metadata");
+            loader.credentials_provider(keys).load().await
+        }
+        Identity::Ambient { profile, role } => ambient(loader, settings, profile.as_deref(), role.as_ref()).await,
+    };
+    if config.region().is_none() {
+        return Err(Error::invalid("no region in the metadata, the environment or the profile").with_field("region"));
+    }
+    Ok(with_endpoint(config, settings.endpoint.as_deref()))
+}
+
+/// An emulator takes any region, so it needs none.
+fn region(settings: &AwsSettings) -> Option<String> {
+    let from_environment = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| std::env::var_os(name).is_some());
+    match &settings.region {
+        Some(region) => Some(region.clone()),
+        None if settings.endpoint.is_some() && !from_environment() => Some(EMULATOR_REGION.to_owned()),
+        None => None,
+    }
+}
+
+async fn ambient(loader: ConfigLoader, settings: &AwsSettings, profile: Option<&str>, role: Option<&Role>) -> SdkConfig {
+    let loader = match profile {
+        Some(profile) => loader.profile_name(profile),
+        None => loader,
+    };
+    let config = loader.load().await;
+    let Some(role) = role else { return config };
+    let sts = settings.sts_endpoint.as_deref().or(settings.endpoint.as_deref());
+    let mut provider = AssumeRoleProvider::builder(&role.arn)
+        .session_name(&role.session_name)
+        .configure(&with_endpoint(config.clone(), sts));
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    let provider = provider.build().await;
+    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(provider);
+    config.into_builder().credentials_provider(credentials).build()
+}
+
+fn with_endpoint(config: SdkConfig, endpoint: Option<&str>) -> SdkConfig {
+    match endpoint {
+        Some(endpoint) => config.into_builder().endpoint_url(endpoint).build(),
+        None => config,
+    }
+}

@@ -1,0 +1,96 @@
+//! A component's SQS clients and the queues it has met: names become addresses once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Builder;
+use aws_sdk_sqs::types::QueueAttributeName;
+use mecha_plugin_api::{ComponentSpec, ErrorKind, Result};
+
+use super::queue::Queue;
+use super::settings::{SqsSettings, is_fifo};
+use crate::client::{Shared, configure};
+use crate::error::Failure;
+
+/// Past the wait that a receive asked for, its answer is given up.
+const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// An open component's way to SQS.
+pub(crate) struct SqsClient {
+    pub(crate) settings: SqsSettings,
+    requests: Client,
+    /// For receives: they wait in the service, and whoever polls has a back-off of its own.
+    polls: Client,
+    queues: Mutex<HashMap<String, Arc<Queue>>>,
+}
+
+impl SqsClient {
+    /// Loads the configuration; SQS is not asked anything yet.
+    pub(crate) async fn open(spec: &ComponentSpec, shared: &Shared) -> Result<Self> {
+        let settings = SqsSettings::read(spec)?;
+        let config = configure(&settings.aws, shared).await?;
+        let requests = Client::new(&config);
+        let longest = std::time::Duration::from_secs(20) + POLL_GRACE;
+        let polling = Builder::from(&config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().read_timeout(longest).build())
+            .build();
+        Ok(Self { settings, requests, polls: Client::from_conf(polling), queues: Mutex::default() })
+    }
+
+    /// The queue of that name, which must exist; its address is asked for the first time only.
+    pub(crate) async fn queue(&self, name: &str) -> Result<Arc<Queue>, Failure> {
+        if let Some(queue) = self.known(name) {
+            return Ok(queue);
+        }
+        let asked = self.requests.get_queue_url().queue_name(name);
+        let answer = asked.set_queue_owner_aws_account_id(self.settings.account_id.clone()).send().await?;
+        self.remember(name, answer.queue_url)
+    }
+
+    /// The queue of that name; a missing one is created where the component may.
+    pub(crate) async fn queue_or_new(&self, name: &str) -> Result<Arc<Queue>, Failure> {
+        match self.queue(name).await {
+            Err(failure) if failure.kind() == ErrorKind::NOT_FOUND && self.settings.creates_queues => {
+                tracing::info!(queue = name, "creating a queue");
+                let mut creation = self.requests.create_queue().queue_name(name);
+                if is_fifo(name) {
+                    creation = creation.attributes(QueueAttributeName::FifoQueue, "true");
+                }
+                self.remember(name, creation.send().await?.queue_url)
+            }
+            found => found,
+        }
+    }
+
+    /// Forgets a queue whose address turned out to lead nowhere.
+    pub(crate) fn forget(&self, queue: &Queue) {
+        self.queues().remove(&queue.name);
+    }
+
+    /// Whether SQS answers these credentials; lacking the right to list queues is an answer.
+    pub(crate) async fn ping(&self) -> Result<(), Failure> {
+        let answer = self.requests.list_queues().max_results(1).send().await;
+        match answer.map_err(Failure::from) {
+            Err(failure) if failure.kind() != ErrorKind::DENIED || failure.is_about_credentials() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<Queue>> {
+        self.queues().get(name).cloned()
+    }
+
+    fn remember(&self, name: &str, url: Option<String>) -> Result<Arc<Queue>, Failure> {
+        let url = url.ok_or_else(|| Failure::new(ErrorKind::INTERNAL, "sqs answered no address for the queue"))?;
+        let fresh = || Arc::new(Queue::new(self.requests.clone(), self.polls.clone(), name.to_owned(), url));
+        Ok(self.queues().entry(name.to_owned()).or_insert_with(fresh).clone())
+    }
+
+    fn queues(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
