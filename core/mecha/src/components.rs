@@ -1,16 +1,30 @@
 //! `mecha components`: what settings and resource files declare, without opening anything.
 
 use anyhow::Result;
-use mecha_resources::{Component, Loaded, Resource, Subscription, load_dir};
+use mecha_resources::{Component, FileError, Loaded, Resource, Subscription, load_dir};
 use mecha_settings::Resolved;
 
 /// What is declared, each with where that was.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Declared {
     pub(crate) components: Vec<(Component, String)>,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Vec<(Subscription, String)>,
     /// Files that cannot be used.
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Vec<FileError>,
+}
+
+impl Declared {
+    /// With what `before` held of files that cannot be used now: a broken file changes nothing.
+    pub(crate) fn with_last_good(mut self, before: &Self) -> Self {
+        let broken: Vec<String> =
+            self.problems.iter().map(|problem| problem.file.display().to_string()).collect();
+        let is_kept = |origin: &String| broken.contains(origin);
+        self.components.retain(|(_, origin)| !is_kept(origin));
+        self.components.extend(before.components.iter().filter(|(_, origin)| is_kept(origin)).cloned());
+        self.subscriptions.retain(|(_, origin)| !is_kept(origin));
+        self.subscriptions.extend(before.subscriptions.iter().filter(|(_, origin)| is_kept(origin)).cloned());
+        self
+    }
 }
 
 /// Everything that settings and resource files declare.
@@ -18,12 +32,12 @@ pub(crate) fn declared(resolved: &Resolved) -> Declared {
     let mut declared = Declared::default();
     for folder in &resolved.settings.resources.paths {
         let (resources, errors) = load_dir(folder);
-        declared.problems.extend(errors.iter().map(ToString::to_string));
+        declared.problems.extend(errors);
         for Loaded { value, file, .. } in resources {
             let file = file.display().to_string();
             match value {
                 Resource::Component(component) => declared.components.push((component, file)),
-                Resource::Subscription(subscription) => declared.subscriptions.push(subscription),
+                Resource::Subscription(subscription) => declared.subscriptions.push((subscription, file)),
                 // A Configuration is named by a flag; the other kinds have no building block yet.
                 _ => {}
             }

@@ -17,7 +17,7 @@ use mecha_runtime::{
 use mecha_settings::{Resolved, model};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{components, telemetry, unserved};
+use crate::{components, reload, telemetry, unserved};
 
 /// Serves until a signal or the API asks for the end.
 pub(crate) async fn serve(resolved: Resolved) -> Result<ExitCode> {
@@ -65,13 +65,15 @@ async fn run(
     // Registered before anything is open, so that an early signal is not lost.
     let mut ends = Ends::new()?;
     let serving_config = serve_config(resolved, &configuration);
-    let config = runtime_config(resolved, configuration);
+    let declared = components::declared(resolved);
+    let reloads = configuration.enabled_features().contains(&"HotReload");
+    let config = runtime_config(resolved, configuration, &declared);
     let runtime = Runtime::build(config, telemetry.clone(), metrics, logger.clone()).await?;
     let serving = open_ports(runtime.clone(), serving_config).await?;
     // The API is open before the application is: applications call it while they start.
     let end = tokio::select! {
         end = ends.wait(&runtime) => end,
-        () = start_application(&runtime, started) => ends.wait(&runtime).await,
+        ended = run_on(resolved, &runtime, started, reloads.then_some(declared)) => match ended {},
     };
     if end == End::Graceful {
         block_end(resolved, &runtime, &mut ends).await;
@@ -79,10 +81,21 @@ async fn run(
     drain(resolved, &runtime, serving, telemetry, end).await
 }
 
-async fn start_application(runtime: &Runtime, started: Instant) {
+/// Starts the application's side, then keeps up with the resource files. Only the end of the process ends it.
+async fn run_on(
+    resolved: &Resolved,
+    runtime: &Runtime,
+    started: Instant,
+    declared: Option<components::Declared>,
+) -> std::convert::Infallible {
     runtime.start_application().await;
     runtime.set_ready(true);
     tracing::info!("dapr initialized. Status: Running. Init Elapsed {}ms", started.elapsed().as_millis());
+    if let Some(declared) = declared {
+        let Err(error) = reload::keep_current(resolved, runtime, declared).await;
+        tracing::error!("changes of resource files are not taken in: {error:#}");
+    }
+    std::future::pending().await
 }
 
 /// The end is put off while the application still works, at most for the time that is set.
@@ -169,9 +182,12 @@ impl Ends {
     }
 }
 
-fn runtime_config(resolved: &Resolved, configuration: Configuration) -> RuntimeConfig {
+fn runtime_config(
+    resolved: &Resolved,
+    configuration: Configuration,
+    declared: &components::Declared,
+) -> RuntimeConfig {
     let settings = &resolved.settings;
-    let declared = components::declared(resolved);
     for problem in &declared.problems {
         tracing::warn!("A non-YAML Component file was detected, or one that cannot be used: {problem}");
     }
@@ -184,8 +200,8 @@ fn runtime_config(resolved: &Resolved, configuration: Configuration) -> RuntimeC
             model::MissingType::Wait => MissingType::Wait,
             model::MissingType::Fail => MissingType::Fail,
         },
-        components: declared.components,
-        subscriptions: declared.subscriptions,
+        components: declared.components.clone(),
+        subscriptions: declared.subscriptions.iter().map(|(subscription, _)| subscription.clone()).collect(),
         configuration,
         env: resolved.environment.vars().clone(),
         connection: connection(resolved),

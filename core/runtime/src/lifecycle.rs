@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 use crate::App;
 use crate::definition::{Definition, ResolveError};
 use crate::drain::Draining;
+use crate::factory;
 use crate::managed::Managed;
-use crate::observe::PluginObserver;
+use crate::observe::{ObserverSource, PluginObserver};
 use crate::registry::Registry;
 
 /// What the lifecycle works on.
@@ -105,6 +106,72 @@ impl Lifecycle {
         self.publish();
         self.retire_unused();
         failures
+    }
+
+    /// Takes in what is declared now. What did not change stays as it is; a changed component opens anew first, and only then
+    /// does the old one go; one that does not open leaves the old one serving.
+    pub(crate) async fn redeclare(&mut self, declared: Vec<Arc<Definition>>, observers: &ObserverSource) {
+        let before = self.definitions();
+        for old in &before {
+            if !declared.iter().any(|new| new.resource.name == old.resource.name) {
+                self.observer.undeclared(old);
+                self.remove(old);
+            }
+        }
+        for new in declared {
+            let old = before.iter().find(|old| old.resource.name == new.resource.name);
+            if old.is_some_and(|old| old.resource == new.resource) {
+                continue;
+            }
+            let opened = self.try_declare(&new, observers).await;
+            match old {
+                Some(old) if opened => self.remove(old),
+                Some(_) => self.remove(&new),
+                None => {}
+            }
+        }
+        self.publish();
+        self.retire_unused();
+    }
+
+    /// Every declared component once.
+    fn definitions(&self) -> Vec<Arc<Definition>> {
+        let mut definitions: Vec<Arc<Definition>> = Vec::new();
+        for slot in &self.components {
+            let definition = slot.component.definition();
+            if !definitions.iter().any(|known| Arc::ptr_eq(known, definition)) {
+                definitions.push(definition.clone());
+            }
+        }
+        definitions
+    }
+
+    /// Declares a component and opens it; `false` when it failed to open. One that waits for its plugin has not failed.
+    async fn try_declare(&mut self, definition: &Arc<Definition>, observers: &ObserverSource) -> bool {
+        let components = factory::components(definition, observers);
+        if components.is_empty() {
+            self.observer.unserved(definition);
+        }
+        self.declare(components);
+        let mut opened = true;
+        for index in 0..self.components.len() {
+            if Arc::ptr_eq(self.components[index].component.definition(), definition) {
+                opened &= self.settle(index).await.is_none();
+            }
+        }
+        opened
+    }
+
+    /// Closes a component after its last call and forgets it.
+    fn remove(&mut self, definition: &Arc<Definition>) {
+        let of_definition = |slot: &mut Slot| Arc::ptr_eq(slot.component.definition(), definition);
+        let removed: Vec<Slot> = self.components.extract_if(.., of_definition).collect();
+        for slot in removed {
+            if let Some(current) = slot.component.current() {
+                let draining = slot.component.close();
+                self.left(&current, draining);
+            }
+        }
     }
 
     /// Components that wait for a plugin, as `NAME (TYPE/VERSION)`.

@@ -12,7 +12,7 @@ use mecha_events::SubscriptionSpec;
 use mecha_observability::{Logger, Metrics, Telemetry};
 use mecha_plugin_host::{Change, HostConfig, PluginHost, watch};
 use mecha_resources::{Configuration, Loaded, Resource, select_for};
-use tokio::sync::{mpsc, watch as signal};
+use tokio::sync::{mpsc, oneshot, watch as signal};
 use tokio::task::JoinHandle;
 
 use crate::application::{
@@ -171,6 +171,7 @@ pub struct Runtime {
     extended_metadata: Mutex<BTreeMap<String, String>>,
     ready: AtomicBool,
     shutdown: signal::Sender<ShutdownRequest>,
+    redeclare: mpsc::Sender<Redeclared>,
     watching: Mutex<Option<JoinHandle<Lifecycle>>>,
     /// Dropped to end the watching.
     stop_watching: Mutex<Option<signal::Sender<()>>>,
@@ -188,7 +189,7 @@ impl Runtime {
         logger: Logger,
     ) -> Result<Arc<Self>, BuildError> {
         let observers = ObserverSource::new(telemetry.clone(), metrics.clone(), logger, config.slow_poll);
-        let definitions = definitions(&config)?;
+        let definitions = definitions(&config.app, &config.configuration, &config.components)?;
         let registry = Arc::new(ArcSwap::from_pointee(Registry::default()));
         let mut lifecycle = Lifecycle::new(
             config.app.clone(),
@@ -200,8 +201,7 @@ impl Runtime {
         for definition in &definitions {
             let components = factory::components(definition, &observers);
             if components.is_empty() {
-                tracing::warn!(component = %definition.log_name(), origin = %definition.origin,
-                    "no building block serves this component type; it is ignored");
+                observers.plugins().unserved(definition);
             }
             lifecycle.declare(components);
         }
@@ -215,7 +215,8 @@ impl Runtime {
             Shared { app: config.app.clone(), telemetry: telemetry.clone(), registry: registry.clone() };
         let application = Application::new(shared, config.connection.channel()?, config.subscriptions);
         let (stop_watching, stopped) = signal::channel(());
-        let watching = tokio::spawn(keep_watching(host, lifecycle, stopped));
+        let (redeclare, redeclared) = mpsc::channel(1);
+        let watching = tokio::spawn(keep_watching(host, lifecycle, observers, redeclared, stopped));
         Ok(Arc::new(Self {
             app: config.app,
             telemetry,
@@ -228,6 +229,7 @@ impl Runtime {
             extended_metadata: Mutex::default(),
             ready: AtomicBool::new(false),
             shutdown: signal::Sender::new(ShutdownRequest::None),
+            redeclare,
             watching: Mutex::new(Some(watching)),
             stop_watching: Mutex::new(Some(stop_watching)),
         }))
@@ -347,6 +349,24 @@ impl Runtime {
         self.application.stop().await;
     }
 
+    /// Takes in what is declared now, in place of what was: each component that changed opens anew before the old one goes.
+    /// Returns when it holds.
+    ///
+    /// # Errors
+    /// [`BuildError::Duplicates`]; then everything stays as it was.
+    pub async fn redeclare(
+        &self,
+        components: Vec<(mecha_resources::Component, String)>,
+    ) -> Result<(), BuildError> {
+        let definitions = definitions(&self.app, &self.configuration.load(), &components)?;
+        let (done, applied) = oneshot::channel();
+        if self.redeclare.send(Redeclared { definitions, done }).await.is_ok() {
+            // An error means that the runtime ended meanwhile.
+            let _ = applied.await;
+        }
+        Ok(())
+    }
+
     /// Stops watching, closes every component after its last call and retires every plugin.
     pub async fn shut_down(&self) {
         drop(self.stop_watching.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -362,19 +382,23 @@ impl Runtime {
     }
 }
 
-fn definitions(config: &RuntimeConfig) -> Result<Vec<Arc<Definition>>, BuildError> {
-    let namespace = (!config.app.namespace.is_empty()).then_some(&*config.app.namespace);
-    let resources = config.components.iter().map(|(resource, _)| resource.clone()).collect();
-    let mut selected = select_for(resources, &config.app.id, namespace)?;
+fn definitions(
+    app: &App,
+    configuration: &Configuration,
+    components: &[(mecha_resources::Component, String)],
+) -> Result<Vec<Arc<Definition>>, BuildError> {
+    let namespace = (!app.namespace.is_empty()).then_some(&*app.namespace);
+    let resources = components.iter().map(|(resource, _)| resource.clone()).collect();
+    let mut selected = select_for(resources, &app.id, namespace)?;
     selected.retain(|resource| {
-        let denied = config.configuration.denies_component(&resource.component_type, resource.version_or_default());
+        let denied = configuration.denies_component(&resource.component_type, resource.version_or_default());
         if denied {
             tracing::warn!(component = %resource.name, "component type is denied by the configuration; it is ignored");
         }
         !denied
     });
     let origin = |resource: &mecha_resources::Component| {
-        config.components.iter().find(|(known, _)| known == resource).map(|(_, origin)| origin.clone())
+        components.iter().find(|(known, _)| known == resource).map(|(_, origin)| origin.clone())
     };
     let definitions = selected.into_iter().map(|resource| {
         let origin = origin(&resource).unwrap_or_default();
@@ -439,9 +463,17 @@ fn check_secret_scopes(configuration: &Configuration, registry: &Registry) {
     }
 }
 
+/// What is declared now, and whom to tell when it holds.
+struct Redeclared {
+    definitions: Vec<Arc<Definition>>,
+    done: oneshot::Sender<()>,
+}
+
 async fn keep_watching(
     host: PluginHost,
     mut lifecycle: Lifecycle,
+    observers: ObserverSource,
+    mut redeclared: mpsc::Receiver<Redeclared>,
     mut stopped: signal::Receiver<()>,
 ) -> Lifecycle {
     let (found, mut changes) = mpsc::channel(1);
@@ -450,6 +482,12 @@ async fn keep_watching(
         tokio::select! {
             // Only the sender's end is ever signalled.
             _ = stopped.changed() => break,
+            // The sender lives as long as the runtime, whose end is signalled first.
+            Some(Redeclared { definitions, done }) = redeclared.recv() => {
+                lifecycle.redeclare(definitions, &observers).await;
+                // Who asked may have gone meanwhile.
+                let _ = done.send(());
+            }
             change = changes.recv() => match change {
                 Some(change) => drop(lifecycle.apply(change).await),
                 None => break,

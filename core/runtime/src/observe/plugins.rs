@@ -122,6 +122,20 @@ impl PluginObserver {
         );
     }
 
+    /// No building block serves a component's type.
+    pub(crate) fn unserved(&self, definition: &Definition) {
+        tracing::warn!(
+            component = %definition.log_name(),
+            origin = %definition.origin,
+            "no building block serves this component type; it is ignored"
+        );
+    }
+
+    /// A component is declared no more.
+    pub(crate) fn undeclared(&self, definition: &Definition) {
+        tracing::info!("Component removed: {}", definition.log_name());
+    }
+
     pub(crate) fn waiting(&self, definition: &Definition, known: &[&Generation]) {
         let found: Vec<_> = known.iter().map(|generation| generation.identity().file.as_str()).collect();
         let found = if found.is_empty() { "none".to_owned() } else { found.join(" ") };

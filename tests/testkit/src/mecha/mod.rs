@@ -87,6 +87,11 @@ impl Mecha {
         Ok(())
     }
 
+    /// Removes a file from its resources folder.
+    pub fn remove_resource(&self, name: &str) -> Result<()> {
+        Ok(fs::remove_file(self.resources.path().join(name))?)
+    }
+
     /// An HTTP/1.1 client.
     pub fn http(&self) -> &HttpClient {
         &self.http
