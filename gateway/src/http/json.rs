@@ -1,4 +1,7 @@
-//! JSON as Go reads it, where that differs from serde: `null` is an absent value, and a list is never an object.
+//! JSON as Go reads it, where that differs from serde: `null` is an absent value, a list is never an object, and the case of
+//! field names does not matter (an official SDK writes `entryID`).
+
+mod any_case;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,9 +9,10 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use mecha_plugin_api::Metadata;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use any_case::AnyCase;
 
 use crate::error::ApiError;
 
@@ -32,7 +36,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+        T::deserialize(AnyCase(map)).map(Object)
     }
 }
 
@@ -127,6 +131,13 @@ mod tests {
         key: String,
         #[serde(default)]
         metadata: MetadataObject,
+    }
+
+    #[test]
+    fn the_case_of_names_does_not_matter_and_the_first_of_two_counts() {
+        let text = r#"{"KEY": "k", "Value": 1, "other": 2, "k\u0065y": "later"}"#;
+        let Object(item) = serde_json::from_str::<Object<Item<'_>>>(text).unwrap();
+        assert_eq!((item.key.as_str(), item.value.map(RawValue::get)), ("k", Some("1")));
     }
 
     #[test]

@@ -34,11 +34,11 @@ impl<'a> Route<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Asked {
-    #[serde(default, deserialize_with = "nullable", alias = "resource_id")]
+    #[serde(default, deserialize_with = "nullable")]
     resource_id: String,
-    #[serde(default, deserialize_with = "nullable", alias = "lock_owner")]
+    #[serde(default, deserialize_with = "nullable")]
     lock_owner: String,
-    #[serde(default, deserialize_with = "nullable", alias = "expiry_in_seconds")]
+    #[serde(default, deserialize_with = "nullable")]
     expiry_in_seconds: i32,
 }
 

@@ -16,10 +16,11 @@ const SOON: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy)]
 enum Broker {
     Memory,
+    Sqlite,
     Redis,
 }
 
-const BROKERS: [Broker; 2] = [Broker::Memory, Broker::Redis];
+const BROKERS: [Broker; 3] = [Broker::Memory, Broker::Sqlite, Broker::Redis];
 const TRANSPORTS: [Transport; 3] = [Transport::Http, Transport::Grpc, Transport::Stream];
 
 /// One runtime with one application on one broker.
@@ -43,6 +44,15 @@ impl Run {
         let mut redis = None;
         builder = match broker {
             Broker::Memory => builder.plugin("memory").component("pubsub", "pubsub.in-memory"),
+            Broker::Sqlite => {
+                let file = folder.path().join("messages.db");
+                let file = file.to_str().unwrap_or_default();
+                builder.plugin("sqlite").component_with(
+                    "pubsub",
+                    "pubsub.sqlite",
+                    &[("connectionString", file)],
+                )
+            }
             Broker::Redis => {
                 let server = Redis::shared()?;
                 let addr = server.addr().to_string();
