@@ -103,7 +103,12 @@ fn every_resource_file_loads() {
     };
     assert_eq!(
         names("components"),
-        ["envsecrets secretstores.local.env", "sqlitestore state.sqlite", "statestore state.in-memory"]
+        [
+            "pubsub pubsub.in-memory",
+            "envsecrets secretstores.local.env",
+            "sqlitestore state.sqlite",
+            "statestore state.in-memory"
+        ]
     );
     let examples = [
         "example",
