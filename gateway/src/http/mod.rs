@@ -1,5 +1,6 @@
 //! The HTTP edge: a request is traced, measured, authorised, limited, routed and answered, in `handler.rs`.
 
+pub(crate) mod body;
 mod handler;
 pub(crate) mod json;
 pub(crate) mod path;
