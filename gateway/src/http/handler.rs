@@ -7,13 +7,12 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use mecha_observability::{ActiveSpan, BaggageError, Propagated, names};
 use mecha_resources::configuration::ApiProtocol;
 use mecha_runtime::{Call, Runtime};
 
-use super::body::ResponseBody;
 use super::path::Path;
 use super::request::Request;
 use super::response::Reply;
@@ -37,7 +36,7 @@ impl Edge {
     }
 
     /// Answers one request. Never fails: every failure is an answer.
-    pub(crate) async fn handle(&self, request: http::Request<Incoming>) -> Response<ResponseBody> {
+    pub(crate) async fn handle(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let received = body.size_hint().lower();
@@ -56,8 +55,7 @@ impl Edge {
     }
 
     fn measure(&self, head: &Parts, reply: &Reply, received: u64, started: Instant) {
-        let (elapsed, status, sent) =
-            (started.elapsed(), reply.status.as_u16(), reply.body.len().unwrap_or_default());
+        let (elapsed, status, sent) = (started.elapsed(), reply.status.as_u16(), reply.body.len() as u64);
         let path = head.uri.path();
         self.runtime.metrics().http.observe(head.method.as_str(), path, status, received, sent, elapsed);
         if self.log_calls {

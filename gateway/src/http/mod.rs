@@ -1,6 +1,5 @@
 //! The HTTP edge: a request is traced, measured, authorised, limited, routed and answered, in `handler.rs`.
 
-pub(crate) mod body;
 mod handler;
 pub(crate) mod json;
 pub(crate) mod path;
