@@ -44,6 +44,16 @@ impl AppError {
         }
     }
 
+    /// Whether the application was not reached at all.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_)) || self.code() == Some(tonic::Code::Unavailable)
+    }
+
+    /// Whether the answer was larger than allowed.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge(_))
+    }
+
     /// Whether the application does not have the method at all.
     pub fn is_unimplemented(&self) -> bool {
         self.code() == Some(tonic::Code::Unimplemented)

@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod grpc;
 mod http;
+mod metadata;
 mod transport;
 
 pub use config::{AppChannelConfig, AppProtocol};
@@ -37,6 +38,25 @@ pub struct BindingAnswer {
     pub to: Vec<String>,
     /// Whether all at once.
     pub parallel: bool,
+    /// The state store that is to keep `state`.
+    pub store: String,
+    /// What is to be kept.
+    pub state: Vec<StateAnswer>,
+}
+
+/// A value that an application wants kept, from its answer to an event of an input binding.
+#[derive(Debug)]
+pub struct StateAnswer {
+    /// The application's own key.
+    pub key: String,
+    /// The value.
+    pub value: bytes::Bytes,
+    /// Whether the value is JSON, as it is over HTTP.
+    pub is_json: bool,
+    /// Kept only if the stored etag is this one.
+    pub etag: Option<String>,
+    /// Hints for the store.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// The application, in the protocol that it speaks.

@@ -346,6 +346,7 @@ impl Runtime {
 
     /// Takes nothing more in for the application; what is with it is finished.
     pub async fn stop_application(&self) {
+        self.configuration_watches.close();
         self.application.stop().await;
     }
 

@@ -23,7 +23,7 @@ mod otlp;
 mod plugins;
 mod wait;
 
-pub use app::{Answer, Seen, TestApp, Transport, Wish};
+pub use app::{Answer, Asked, Scripted, ScriptedApp, Seen, TestApp, Transport, Wish};
 pub use artifacts::{fixture, mecha_binary, plugin_library, profile_dir};
 pub use client::{HttpClient, Reply};
 pub use logs::Logs;

@@ -10,11 +10,14 @@ use mecha_proto::runtime::v1 as pb;
 use mecha_proto::runtime::v1::app_callback_alpha_client::AppCallbackAlphaClient;
 use mecha_proto::runtime::v1::topic_event_bulk_request_entry::Event as BulkForm;
 use mecha_resources::subscription::BulkSubscribe;
+use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use super::GrpcApp;
 use crate::EventStatus;
 use crate::error::AppError;
+use crate::metadata as headers_of;
+use crate::metadata::PUBSUB_NAME;
 
 /// Which subscription an event is for.
 #[derive(Debug, Clone, Copy)]
@@ -60,14 +63,21 @@ impl GrpcApp {
     ///
     /// # Errors
     /// [`AppError`]; then the event is to be delivered again.
-    pub async fn deliver(
+    pub async fn deliver<'a>(
         &self,
         destination: Destination<'_>,
         event: TopicEvent<'_>,
+        metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
         trace: &Propagated,
     ) -> Result<EventStatus, AppError> {
         let _place = self.0.place().await;
-        let request = self.request(message(destination, event), trace);
+        let mut request = self.request(message(destination, event), trace);
+        let mut headers = std::mem::take(request.metadata_mut()).into_headers();
+        headers_of::add(&mut headers, [(PUBSUB_NAME, destination.pubsub)]);
+        // The event says its content type; gRPC's own is another.
+        let metadata = metadata.into_iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        headers_of::add(&mut headers, metadata);
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
         match self.callback().on_topic_event(request).await.map_err(AppError::from) {
             Ok(answer) => Ok(EventStatus::of_grpc(answer.into_inner().status)),
             Err(error) if error.is_unimplemented() => {
@@ -109,7 +119,9 @@ impl GrpcApp {
         trace: &Propagated,
     ) -> Result<pb::TopicEventBulkResponse, AppError> {
         let (client, origin) = self.parts();
-        let mut earlier = AppCallbackAlphaClient::with_origin(client, origin);
+        let mut earlier = AppCallbackAlphaClient::with_origin(client, origin)
+            .max_decoding_message_size(self.0.max_body_size)
+            .max_encoding_message_size(usize::MAX);
         #[expect(deprecated, reason = "applications built with an earlier SDK have only this name")]
         let answer = earlier.on_bulk_topic_event_alpha1(self.request(events, trace)).await?;
         Ok(answer.into_inner())
@@ -151,7 +163,7 @@ fn bulk(destination: Destination<'_>, messages: Vec<BulkMessage<'_>>) -> pb::Top
     pb::TopicEventBulkRequest {
         id: Uuid::new_v4().to_string(),
         entries: messages.into_iter().map(entry).collect(),
-        metadata: HashMap::new(),
+        metadata: [(PUBSUB_NAME.to_owned(), destination.pubsub.to_owned())].into(),
         topic: destination.topic.to_owned(),
         pubsub_name: destination.pubsub.to_owned(),
         r#type: BULK_TYPE.to_owned(),

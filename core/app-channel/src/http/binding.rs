@@ -1,5 +1,7 @@
 //! Events of input bindings over HTTP.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
@@ -7,17 +9,41 @@ use mecha_observability::Propagated;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{HttpApp, JSON, add_metadata, success};
-use crate::BindingAnswer;
+use super::{HttpApp, JSON, success};
 use crate::error::AppError;
+use crate::{BindingAnswer, StateAnswer, metadata as headers_of};
 
 /// An application's answer as JSON has it.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Answer {
     data: Option<Box<RawValue>>,
     to: Option<Vec<String>>,
     concurrency: Option<String>,
+    store_name: Option<String>,
+    state: Option<Vec<State>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct State {
+    key: String,
+    value: Option<Box<RawValue>>,
+    etag: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+impl From<State> for StateAnswer {
+    fn from(state: State) -> Self {
+        let value = state.value.map_or_else(|| "null".to_owned(), |value| value.get().to_owned());
+        Self {
+            key: state.key,
+            value: value.into(),
+            is_json: true,
+            etag: state.etag,
+            metadata: state.metadata.unwrap_or_default().into_iter().collect(),
+        }
+    }
 }
 
 impl HttpApp {
@@ -43,8 +69,8 @@ impl HttpApp {
         trace: &Propagated,
     ) -> Result<BindingAnswer, AppError> {
         let mut headers = self.0.headers(trace);
-        add_metadata(&mut headers, metadata);
         headers.insert(CONTENT_TYPE, JSON);
+        headers_of::add(&mut headers, metadata);
         let body = success(self.send(Method::POST, route, headers, data).await?)?;
         // What is no such object asks for nothing.
         let answer: Answer = serde_json::from_slice(&body).unwrap_or_default();
@@ -52,6 +78,8 @@ impl HttpApp {
             data: answer.data,
             to: answer.to.unwrap_or_default(),
             parallel: answer.concurrency.as_deref() == Some("parallel"),
+            store: answer.store_name.unwrap_or_default(),
+            state: answer.state.unwrap_or_default().into_iter().map(StateAnswer::from).collect(),
         })
     }
 }

@@ -31,7 +31,8 @@ impl HttpApp {
     }
 
     pub(crate) async fn probe(&self, path: &str) -> Result<(), AppError> {
-        let answer = self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await?;
+        // As in daprd a probe takes no place: an application that is busy up to its limit is well.
+        let answer = self.exchange(Method::GET, path, HeaderMap::new(), Bytes::new()).await?;
         success(answer).map(drop)
     }
 
@@ -60,11 +61,21 @@ impl HttpApp {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Bytes>, AppError> {
+        let _place = self.0.place().await;
+        self.exchange(method, path, headers, body).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, AppError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(path)?;
         *request.headers_mut() = headers;
-        let _place = self.0.place().await;
         let answer = self.0.client.request(request).await;
         let (head, body) = answer.map_err(|error| AppError::Unreachable(chain(&error)))?.into_parts();
         let limit = self.0.max_body_size;
@@ -92,13 +103,4 @@ fn success(answer: Response<Bytes>) -> Result<Bytes, AppError> {
     }
     let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]).into_owned();
     Err(AppError::Status { status, body: shown })
-}
-
-/// Adds a message's metadata as headers; what HTTP cannot carry is left out.
-fn add_metadata<'a>(headers: &mut HeaderMap, metadata: impl IntoIterator<Item = (&'a str, &'a str)>) {
-    for (name, value) in metadata {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
-    }
 }

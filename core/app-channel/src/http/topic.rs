@@ -6,9 +6,11 @@ use http::{Method, StatusCode};
 use mecha_observability::Propagated;
 use serde::Deserialize;
 
-use super::{HttpApp, JSON, add_metadata, success};
-use crate::EventStatus;
+use super::{HttpApp, JSON, success};
 use crate::error::AppError;
+use crate::metadata as headers_of;
+use crate::metadata::PUBSUB_NAME;
+use crate::{Destination, EventStatus};
 
 const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
 
@@ -45,18 +47,19 @@ impl HttpApp {
     /// [`AppError`]; then the event is to be delivered again.
     pub async fn deliver<'a>(
         &self,
-        path: &str,
+        destination: Destination<'_>,
         event: Bytes,
         metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
         trace: &Propagated,
     ) -> Result<EventStatus, AppError> {
         let mut headers = self.0.headers(trace);
-        add_metadata(&mut headers, metadata);
         headers.insert(CONTENT_TYPE, CLOUD_EVENT);
-        let answer = self.send(Method::POST, path, headers, event).await?;
+        headers_of::add(&mut headers, [(PUBSUB_NAME, destination.pubsub)]);
+        headers_of::add(&mut headers, metadata);
+        let answer = self.send(Method::POST, destination.path, headers, event).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             tracing::error!(
-                path,
+                path = destination.path,
                 "non-retriable error returned from app while processing pub/sub event: status code 404"
             );
             return Ok(EventStatus::Drop);
@@ -70,17 +73,16 @@ impl HttpApp {
     ///
     /// # Errors
     /// [`AppError`]; then all events are to be delivered again.
-    pub async fn deliver_bulk<'a>(
+    pub async fn deliver_bulk(
         &self,
-        path: &str,
+        destination: Destination<'_>,
         envelope: Bytes,
-        metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
         trace: &Propagated,
     ) -> Result<Option<Bytes>, AppError> {
         let mut headers = self.0.headers(trace);
-        add_metadata(&mut headers, metadata);
         headers.insert(CONTENT_TYPE, JSON);
-        let answer = self.send(Method::POST, path, headers, envelope).await?;
+        headers_of::add(&mut headers, [(PUBSUB_NAME, destination.pubsub)]);
+        let answer = self.send(Method::POST, destination.path, headers, envelope).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
             _ => success(answer).map(Some),

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use mecha_app_channel::{AppChannel, AppError, BindingAnswer};
+use mecha_app_channel::{AppChannel, AppError, BindingAnswer, StateAnswer};
 use mecha_observability::metrics::Operation as Measure;
 use mecha_observability::{ActiveSpan, names};
 use mecha_plugin_api::binding::{InputBindingObject, InvokeRequest};
 use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
+use mecha_plugin_api::state::{Concurrency, Consistency, SetRequest, ValueKind};
 use mecha_plugin_api::{AbiFuture, Buf, CallContext, Metadata};
 
 use super::Shared;
 use super::received::{Carried, received};
 use crate::inbound::{Feed, Pending, settlement};
-use crate::{Call, InputBinding};
+use crate::{Call, InputBinding, StateStore};
 
 /// Events that may be with the application at once.
 const MAX_IN_FLIGHT: usize = 32;
@@ -72,7 +73,10 @@ impl BindingFeed {
         }
         finish(span, answered.as_ref().err());
         match answered {
-            Ok(answer) => self.follow(answer, &call).await,
+            Ok(answer) => {
+                self.follow(answer, &call).await;
+                Outcome::ACK
+            }
             Err(error) => {
                 tracing::error!(component = %self.binding.name(), "error invoking app: {error}");
                 Outcome::RETRY
@@ -90,10 +94,17 @@ impl BindingFeed {
         }
     }
 
-    /// Sends the answer's data to the output bindings that it names.
-    async fn follow(&self, answer: BindingAnswer, call: &Call) -> Outcome {
+    /// Keeps the answer's state and sends its data to the output bindings that it names. The application has taken the event:
+    /// as in Dapr a failure here is only said.
+    async fn follow(&self, mut answer: BindingAnswer, call: &Call) {
+        let state = std::mem::take(&mut answer.state);
+        if !state.is_empty()
+            && let Err(error) = self.keep(&answer.store, state, call).await
+        {
+            tracing::error!(component = %self.binding.name(), "error saving state from app response: {error}");
+        }
         if answer.to.is_empty() {
-            return Outcome::ACK;
+            return;
         }
         let data = answer.data.map_or_else(|| "null".to_owned(), |data| data.get().to_owned());
         let send = |name: String| {
@@ -101,7 +112,6 @@ impl BindingFeed {
             async move { self.create(&name, data, call).await }
         };
         let sent = if answer.parallel {
-            // As in Dapr a failure among many at once is only said.
             for error in join_all(answer.to.into_iter().map(send)).await.into_iter().filter_map(Result::err) {
                 tracing::error!("{error}");
             }
@@ -116,13 +126,42 @@ impl BindingFeed {
             }
             sent
         };
-        match sent {
-            Ok(()) => Outcome::ACK,
-            Err(error) => {
-                tracing::error!(component = %self.binding.name(), "error executing app response: {error}");
-                Outcome::RETRY
-            }
+        if let Err(error) = sent {
+            tracing::error!(component = %self.binding.name(), "error executing app response: {error}");
         }
+    }
+
+    /// Writes state under the application's own keys, as if it had saved them itself.
+    async fn keep(&self, store: &str, state: Vec<StateAnswer>, call: &Call) -> Result<(), String> {
+        let registry = self.shared.registry.load_full();
+        let found = registry.state_store(store);
+        let store = found.map_err(|_| format!("couldn't find state store {store}"))?;
+        let requests: Result<Vec<_>, _> =
+            state.into_iter().map(|state| self.set_request(store, state)).collect();
+        store.bulk_set(call, requests?).await.map_err(|error| error.to_string())
+    }
+
+    fn set_request(&self, store: &StateStore, state: StateAnswer) -> Result<SetRequest, String> {
+        let StateAnswer { key, value, is_json, etag, metadata } = state;
+        let key = store.key_prefix().apply(&self.shared.app, store.name(), &key);
+        let key = key.map_err(|illegal| illegal.to_string())?.into();
+        let (value, kind) = match store.encryption() {
+            None if is_json => (Buf::from(value), ValueKind::JSON),
+            None => (Buf::from(value), ValueKind::BYTES),
+            Some(encryption) => {
+                let sealed = encryption.encrypt(&value).map_err(|reason| reason.to_string())?;
+                (sealed.into(), ValueKind::BYTES)
+            }
+        };
+        Ok(SetRequest {
+            key,
+            value,
+            kind,
+            etag: etag.map(Into::into).into(),
+            concurrency: Concurrency::UNSPECIFIED,
+            consistency: Consistency::UNSPECIFIED,
+            metadata: metadata.into_iter().collect(),
+        })
     }
 
     async fn create(&self, name: &str, data: Buf, call: &Call) -> Result<(), String> {

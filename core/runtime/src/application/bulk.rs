@@ -6,12 +6,12 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use mecha_app_channel::{AppChannel, BulkMessage, Destination, EventStatus, StatusWord};
 use mecha_events::{BulkEntry, BulkEnvelope, Event};
+use mecha_observability::ActiveSpan;
 use mecha_observability::metrics::IngressStatus;
 use mecha_plugin_api::source::{Delivery, Outcome, Settlement};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::received::{Carried, received};
 use super::target::{Target, TargetError};
 use super::topic::TopicFeed;
 use crate::Call;
@@ -22,6 +22,9 @@ struct Entry<'d> {
     id: String,
     delivery: &'d Delivery,
     event: Event<'d>,
+    /// The message's own trace, in which its delivery is a span.
+    call: Call,
+    span: Option<ActiveSpan>,
 }
 
 /// An application's answer to a bulk.
@@ -44,20 +47,25 @@ impl TopicFeed {
     /// Brings messages to the application, those of one path in one call.
     pub(super) async fn deliver_bulk(&self, deliveries: Vec<Delivery>) -> Vec<Settlement> {
         let started = Instant::now();
-        let (call, _) = received(&self.shared.app, &self.shared.telemetry, Carried::default(), String::new);
         let mut settlements = Vec::with_capacity(deliveries.len());
         let mut by_path: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
         for delivery in &deliveries {
-            match self.sorted(delivery, &call).await {
+            match self.sorted(delivery).await {
                 Ok((path, entry)) => by_path.entry(path).or_default().push(entry),
                 Err(outcome) => settlements.push(settlement(delivery.id, outcome)),
             }
         }
         for (path, entries) in by_path {
-            let statuses = self.send_bulk(path, &entries, &call).await;
-            for entry in entries {
-                let outcome = self.bulk_outcome(&statuses, &entry, &call).await;
+            let statuses = self.send_bulk(path, &entries).await;
+            for mut entry in entries {
+                let outcome = self.bulk_outcome(&statuses, &entry).await;
                 settlements.push(settlement(entry.delivery.id, outcome));
+                if let Some(mut span) = entry.span.take() {
+                    if statuses.get(&entry.id) != Some(&EventStatus::Success) {
+                        span.fail("the application did not take the event");
+                    }
+                    span.end();
+                }
             }
         }
         self.measure_bulk(&settlements, started);
@@ -65,44 +73,48 @@ impl TopicFeed {
     }
 
     /// A message with its path, or what became of one that goes nowhere.
-    async fn sorted<'d>(
-        &'d self,
-        delivery: &'d Delivery,
-        call: &Call,
-    ) -> Result<(&'d str, Entry<'d>), Outcome> {
+    async fn sorted<'d>(&'d self, delivery: &'d Delivery) -> Result<(&'d str, Entry<'d>), Outcome> {
         let event = match self.read(delivery) {
             Ok(event) => event,
-            Err(error) => {
-                tracing::error!(subscription = %self.name, "error deserializing cloud event: {error}");
-                return Err(self.give_up(delivery, call).await.outcome);
+            Err(error) => return Err(self.unreadable(delivery, &error).await.outcome),
+        };
+        let (call, mut span) = self.traced(&event);
+        let mut given_up = |reason: &'static str| {
+            if let Some(mut span) = span.take() {
+                span.fail(reason);
+                span.end();
             }
         };
         if event.has_expired(SystemTime::now()) {
             tracing::warn!(subscription = %self.name, id = %event.id(), "dropping expired pub/sub event");
-            return Err(self.give_up(delivery, call).await.outcome);
+            given_up("the event's time is over");
+            return Err(self.give_up(delivery, &call).await.outcome);
         }
         match self.spec.rules.route(&event) {
-            Ok(Some(path)) => Ok((path, Entry { id: Uuid::new_v4().to_string(), delivery, event })),
+            Ok(Some(path)) => {
+                Ok((path, Entry { id: Uuid::new_v4().to_string(), delivery, event, call, span }))
+            }
             Ok(None) => {
-                tracing::warn!(subscription = %self.name, id = %event.id(), "no matching route for event; it is dropped");
-                Err(self.give_up(delivery, call).await.outcome)
+                tracing::warn!(subscription = %self.name, id = %event.id(), "no matching route for event; skipping");
+                given_up("no route matches");
+                Err(self.give_up(delivery, &call).await.outcome)
             }
             Err(error) => {
-                tracing::error!(subscription = %self.name, id = %event.id(), "error finding the route of an event: {error}");
-                Err(self.failed(delivery, call).await.outcome)
+                tracing::error!(subscription = %self.name, id = %event.id(), "error finding matching route for event: {error}");
+                given_up("no route can be found");
+                Err(self.failed(delivery, &call).await.outcome)
             }
         }
     }
 
     /// What the application says of each entry; an entry that it does not name comes again.
-    async fn send_bulk(
-        &self,
-        path: &str,
-        entries: &[Entry<'_>],
-        call: &Call,
-    ) -> HashMap<String, EventStatus> {
-        match self.try_send_bulk(path, entries, call).await {
+    async fn send_bulk(&self, path: &str, entries: &[Entry<'_>]) -> HashMap<String, EventStatus> {
+        match self.try_send_bulk(path, entries).await {
             Ok(statuses) => statuses,
+            Err(TargetError::App(error)) if error.is_unreachable() => {
+                tracing::debug!(subscription = %self.name, "{error}");
+                HashMap::new()
+            }
             Err(error) => {
                 tracing::error!(subscription = %self.name, "error while processing bulk pub/sub events: {error}");
                 HashMap::new()
@@ -114,27 +126,30 @@ impl TopicFeed {
         &self,
         path: &str,
         entries: &[Entry<'_>],
-        call: &Call,
     ) -> Result<HashMap<String, EventStatus>, TargetError> {
         let Target::App(channel) = &self.target else { return Err(TargetError::Closed) };
+        // One call has one trace; as in Dapr it is the last message's.
+        let trace = entries.last().map(|entry| entry.call.trace.clone()).unwrap_or_default();
+        let destination = Destination { pubsub: &self.spec.pubsub, topic: &self.spec.topic, path };
         match &**channel {
             AppChannel::Http(app) => {
                 let body = self.envelope(entries);
-                let answered = app.deliver_bulk(path, body, [], &call.trace).await?;
+                let answered = app.deliver_bulk(destination, body, &trace).await?;
                 let Some(answered) = answered else {
                     tracing::error!(subscription = %self.name, path, "non-retriable error returned from app while processing bulk pub/sub events: status code 404");
                     return Ok(entries.iter().map(|entry| (entry.id.clone(), EventStatus::Drop)).collect());
                 };
-                let answer: BulkAnswer = serde_json::from_slice(&answered).unwrap_or_default();
+                let answer: BulkAnswer = serde_json::from_slice(&answered).unwrap_or_else(|error| {
+                    tracing::error!(subscription = %self.name, "failed unmarshalling app response for bulk subscribe: {error}");
+                    BulkAnswer::default()
+                });
                 let statuses = answer.statuses.into_iter().filter(|entry| !entry.status.is_empty());
                 Ok(statuses
                     .map(|entry| (entry.entry_id, StatusWord { status: entry.status }.meaning()))
                     .collect())
             }
             AppChannel::Grpc(app) => {
-                let (pubsub, topic) = (&self.spec.pubsub, &self.spec.topic);
-                let destination = Destination { pubsub, topic, path };
-                Ok(app.deliver_bulk(destination, self.messages(entries)?, &call.trace).await?)
+                Ok(app.deliver_bulk(destination, self.messages(entries)?, &trace).await?)
             }
         }
     }
@@ -142,16 +157,18 @@ impl TopicFeed {
     fn envelope(&self, entries: &[Entry<'_>]) -> Bytes {
         let size: usize = entries.iter().map(|entry| entry.delivery.data.len() + 256).sum();
         let mut envelope = BulkEnvelope::with_capacity(size);
-        for Entry { id, delivery, event } in entries {
+        for Entry { id, delivery, event, .. } in entries {
             let entry = BulkEntry { entry_id: id, event, content_type: &delivery.content_type };
             envelope.push(&entry, delivery.metadata.iter());
         }
-        envelope.finish(&self.spec.pubsub, &self.spec.topic, []).into()
+        envelope
+            .finish(&self.spec.pubsub, &self.spec.topic, [("pubsubName", self.spec.pubsub.as_str())])
+            .into()
     }
 
     fn messages<'e>(&self, entries: &'e [Entry<'_>]) -> Result<Vec<BulkMessage<'e>>, TargetError> {
         let message = |entry: &'e Entry<'_>| -> Result<_, TargetError> {
-            let event = if self.raw_payload { None } else { Some(entry.event.topic_event()?) };
+            let event = if self.raw_payload == Ok(true) { None } else { Some(entry.event.topic_event()?) };
             let metadata = entry.delivery.metadata.iter();
             Ok(BulkMessage {
                 entry_id: &entry.id,
@@ -164,16 +181,12 @@ impl TopicFeed {
         entries.iter().map(message).collect()
     }
 
-    async fn bulk_outcome(
-        &self,
-        statuses: &HashMap<String, EventStatus>,
-        entry: &Entry<'_>,
-        call: &Call,
-    ) -> Outcome {
+    async fn bulk_outcome(&self, statuses: &HashMap<String, EventStatus>, entry: &Entry<'_>) -> Outcome {
+        let Entry { delivery, call, .. } = entry;
         match statuses.get(&entry.id) {
             Some(EventStatus::Success) => Outcome::ACK,
-            Some(EventStatus::Drop) => self.give_up(entry.delivery, call).await.outcome,
-            Some(EventStatus::Retry) | None => self.failed(entry.delivery, call).await.outcome,
+            Some(EventStatus::Drop) => self.refused(delivery, call).await.outcome,
+            Some(EventStatus::Retry) | None => self.failed(delivery, call).await.outcome,
         }
     }
 

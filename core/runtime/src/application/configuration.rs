@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mecha_app_channel::HttpApp;
 use mecha_observability::Propagated;
 use mecha_plugin_api::configuration::ConfigurationItem;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::Application;
@@ -35,11 +35,20 @@ impl Application {
 }
 
 async fn bring(app: &HttpApp, store: &str, id: &str, item: &ConfigurationItem) {
-    let metadata: BTreeMap<_, _> = item.metadata.iter().collect();
-    let told = json!({"value": item.value.as_str(), "version": item.version.as_str(), "metadata": metadata});
-    let body = json!({"id": id, "items": {item.key.as_str(): told}}).to_string();
+    let body = json!({"id": id, "items": {item.key.as_str(): told(item)}}).to_string();
     let sent = app.configuration_changed(store, &item.key, Bytes::from(body), &Propagated::default()).await;
     if let Err(error) = sent {
         tracing::error!(component = store, key = %item.key, "error sending configuration item to application: {error}");
     }
+}
+
+/// As Go writes an item: what is empty is absent, so that an item that was deleted is an empty object.
+fn told(item: &ConfigurationItem) -> Value {
+    let metadata: BTreeMap<_, _> = item.metadata.iter().collect();
+    let mut told =
+        json!({"value": item.value.as_str(), "version": item.version.as_str(), "metadata": metadata});
+    if let Some(fields) = told.as_object_mut() {
+        fields.retain(|_, value| *value != json!("") && *value != json!({}));
+    }
+    told
 }

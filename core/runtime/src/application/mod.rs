@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::App;
 use crate::inbound::{Flow, Pump};
 use crate::registry::Registry;
+use stream::Streams;
 
 pub use start::StartSettings;
 pub use stream::{StreamError, StreamSubscription};
@@ -63,6 +64,7 @@ pub(crate) struct Application {
     /// Subscriptions of resources.
     declared: Vec<Subscription>,
     subscribed: Mutex<Vec<Arc<SubscriptionSpec>>>,
+    streams: Streams,
 }
 
 impl Application {
@@ -74,6 +76,7 @@ impl Application {
             pumps: Mutex::default(),
             declared,
             subscribed: Mutex::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -82,9 +85,11 @@ impl Application {
         self.channel.as_ref()
     }
 
-    /// The subscriptions that run.
+    /// The subscriptions that run, those of streams last.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<SubscriptionSpec>> {
-        self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut running = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        running.extend(self.streams.subscriptions());
+        running
     }
 
     fn subscribed(&self, spec: Arc<SubscriptionSpec>) {
@@ -106,7 +111,7 @@ impl Application {
     pub(crate) async fn stop(&self) {
         self.flow.send_replace(Flow::Off);
         let pumps = std::mem::take(&mut *self.pumps.lock().unwrap_or_else(PoisonError::into_inner));
-        for pump in pumps {
+        for pump in pumps.into_iter().chain(self.streams.close()) {
             pump.ended().await;
         }
     }

@@ -1,9 +1,10 @@
 //! The order of the start: the application's port, its health, its subscriptions, its input bindings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mecha_app_channel::AppChannel;
+use mecha_app_channel::{AppChannel, AppError, HttpApp};
 use mecha_events::subscription::{effective, in_scope, read_programmatic};
 use mecha_events::{RuleCompiler, SubscriptionError, SubscriptionSpec};
 use tokio::net::TcpStream;
@@ -23,6 +24,11 @@ use crate::{InputBinding, PubSub};
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two lines that say what is waited for.
 const SAY: Duration = Duration::from_secs(60);
+/// Between two lines that say which question is not answered.
+const SAY_ASKED: Duration = Duration::from_secs(5);
+/// Before the second question and so on.
+const ASK_PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_millis(750), Duration::from_secs(1)];
 
 /// What the application is asked at the start.
 #[derive(Debug, Clone)]
@@ -46,23 +52,47 @@ impl Application {
     pub(crate) async fn start(self: &Arc<Self>, connection: &AppConnection) {
         let Some(channel) = self.channel().cloned() else { return };
         wait_for_port(connection).await;
-        if let Some(probe) = &connection.health {
-            self.flow.send_replace(Flow::Paused);
-            tokio::spawn(watch_health(channel.clone(), probe.clone(), self.flow.clone()));
+        if connection.max_concurrency > 0 {
+            tracing::info!("app max concurrency set to {}", connection.max_concurrency);
         }
-        if connection.start.ask_configuration {
-            self.ask_configuration(&channel).await;
+        let Some(probe) = &connection.health else {
+            return self.ask(&channel, &connection.start).await;
+        };
+        self.flow.send_if_modified(|flow| {
+            let begins = *flow == Flow::On;
+            if begins {
+                *flow = Flow::Paused;
+            }
+            begins
+        });
+        tokio::spawn(watch_health(channel.clone(), probe.clone(), self.flow.clone()));
+        // As in daprd an application that is not well yet is asked later; the runtime is ready meanwhile.
+        let (application, settings) = (self.clone(), connection.start.clone());
+        tokio::spawn(async move {
+            let mut flow = application.flow.subscribe();
+            // The sender is the application's own and lives as long as this task.
+            if flow.wait_for(|flow| *flow != Flow::Paused).await.is_ok_and(|flow| *flow == Flow::On) {
+                application.ask(&channel, &settings).await;
+            }
+        });
+    }
+
+    /// Asks the application what it wants and begins to bring it.
+    async fn ask(self: &Arc<Self>, channel: &Arc<AppChannel>, settings: &StartSettings) {
+        if settings.ask_configuration {
+            self.ask_configuration(channel).await;
         } else {
             tracing::info!("Skipping programmatic dapr configuration loading");
         }
-        self.start_subscriptions(&channel, connection.start.ask_subscriptions).await;
-        self.start_bindings(&channel, connection.start.binding_timeout).await;
+        self.start_subscriptions(channel, settings.ask_subscriptions).await;
+        self.start_bindings(channel, settings.binding_timeout).await;
     }
 
     /// Applications answer it with what they host of actors; a failure is theirs to see.
     async fn ask_configuration(&self, channel: &AppChannel) {
         let Some(app) = channel.http() else { return };
-        if let Err(error) = app.ask("/dapr/config", &self.shared.app.id).await {
+        if let Err(error) = patiently("GET /dapr/config", app.ask("/dapr/config", &self.shared.app.id)).await
+        {
             tracing::debug!("the application has no configuration for us: {error}");
         }
     }
@@ -72,28 +102,37 @@ impl Application {
         let asked = if ask {
             self.asked(channel, &compiler).await
         } else {
-            tracing::info!("Skipping programmatic subscription loading");
+            tracing::warn!("Skipping programmatic subscription loading");
             Vec::new()
         };
+        let mut started: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for spec in effective(self.declared(&compiler), asked) {
-            self.start_subscription(spec, channel);
+            let (pubsub, topic) = (spec.pubsub.clone(), spec.topic.clone());
+            if self.start_subscription(spec, channel) {
+                started.entry(pubsub).or_default().push(topic);
+            }
+        }
+        for (pubsub, topics) in started {
+            // Go's form of a list within brackets, as daprd has it.
+            let topics = topics.join(" ");
+            tracing::info!("app is subscribed to the following topics: [[{topics}]] through pubsub={pubsub}");
         }
     }
 
-    fn start_subscription(self: &Arc<Self>, spec: SubscriptionSpec, channel: &Arc<AppChannel>) {
+    fn start_subscription(self: &Arc<Self>, spec: SubscriptionSpec, channel: &Arc<AppChannel>) -> bool {
         let (pubsub, topic) = (spec.pubsub.clone(), spec.topic.clone());
         let Some(broker) = self.shared.registry.load().declared_pubsubs.get(pubsub.as_str()).cloned() else {
             tracing::error!(component = %pubsub, "pubsub {pubsub} is not found; topic {topic} is not subscribed");
-            return;
+            return false;
         };
         if !broker.may_subscribe(&topic) {
-            tracing::warn!(component = %pubsub, "subscription to topic '{topic}' on pubsub '{pubsub}' is not allowed");
-            return;
+            tracing::error!(component = %pubsub, "Failed to start subscription for pubsub {pubsub}, topic {topic}: subscription to topic '{topic}' on pubsub '{pubsub}' is not allowed");
+            return false;
         }
         let spec = Arc::new(spec);
         self.subscribed(spec.clone());
-        tracing::info!("app is subscribed to the following topics: [{topic}] through pubsub={pubsub}");
         self.keep(self.feed(spec, broker, Target::App(channel.clone()), self.flow.subscribe()));
+        true
     }
 
     /// Starts one subscription's feed.
@@ -105,14 +144,14 @@ impl Application {
         flow: watch::Receiver<Flow>,
     ) -> Pump {
         let name = format!("{}/{}", spec.pubsub, spec.topic);
-        // What is no boolean is as good as none; the envelope's absence shows with the first message.
-        let raw_payload = spec.raw_payload().unwrap_or_default();
+        let raw_payload = spec.raw_payload();
         let feed = TopicFeed {
             shared: self.shared.clone(),
             spec,
             broker: broker.clone(),
             target,
             raw_payload,
+            flow: flow.clone(),
             name,
         };
         Pump::start(self.shared.app.clone(), broker, Arc::new(feed), flow)
@@ -133,17 +172,29 @@ impl Application {
     /// The subscriptions that the application answers with.
     async fn asked(&self, channel: &AppChannel, compiler: &RuleCompiler) -> Vec<SubscriptionSpec> {
         let answer = match channel {
-            AppChannel::Http(app) => app
-                .ask("/dapr/subscribe", &self.shared.app.id)
-                .await
-                .map(|answer| answer.map_or_else(Vec::new, |answer| listed(&answer, compiler))),
-            AppChannel::Grpc(app) => app.topic_subscriptions().await.map(|wishes| {
-                let specs = wishes.into_iter().map(|wish| SubscriptionSpec::from_grpc(wish, compiler));
-                specs.filter_map(usable).collect()
-            }),
+            AppChannel::Http(app) => {
+                let ask = || app.ask("/dapr/subscribe", &self.shared.app.id);
+                let answer = insistently("GET /dapr/subscribe", ask).await;
+                answer.map(|answer| answer.map_or_else(Vec::new, |answer| listed(&answer, compiler)))
+            }
+            AppChannel::Grpc(app) => {
+                let answer = insistently("ListTopicSubscriptions", || app.topic_subscriptions()).await;
+                answer.map(|wishes| {
+                    let specs = wishes.into_iter().map(|wish| SubscriptionSpec::from_grpc(wish, compiler));
+                    specs.filter_map(usable).collect()
+                })
+            }
         };
         answer.unwrap_or_else(|error| {
-            tracing::error!("error getting topic list from app: {error}");
+            match error.status() {
+                Some(status) => {
+                    tracing::error!(
+                        "app returned http status code {} from subscription endpoint",
+                        status.as_u16()
+                    )
+                }
+                None => tracing::error!("error getting topic list from app: {error}"),
+            }
             Vec::new()
         })
     }
@@ -154,10 +205,19 @@ impl Application {
             return;
         }
         let wanted = match &**channel {
-            AppChannel::Grpc(app) => app.input_bindings().await.unwrap_or_else(|error| {
-                tracing::error!("error getting list of bindings from app: {error}");
-                Vec::new()
-            }),
+            AppChannel::Grpc(app) => match timeout(patience, app.input_bindings()).await {
+                Ok(Ok(wanted)) => wanted,
+                Ok(Err(error)) => {
+                    tracing::error!("error getting list of bindings from app: {error}");
+                    Vec::new()
+                }
+                Err(_) => {
+                    tracing::error!(
+                        "the application did not answer ListInputBindings within {patience:?}; --app-binding-options-timeout sets the limit"
+                    );
+                    Vec::new()
+                }
+            },
             AppChannel::Http(_) => Vec::new(),
         };
         for binding in bindings {
@@ -167,10 +227,7 @@ impl Application {
                 (Some(true), _) => true,
                 (Some(false), _) => continue,
                 (None, AppChannel::Grpc(_)) => wanted.iter().any(|name| name == binding.name()),
-                (None, AppChannel::Http(app)) => {
-                    let asked = timeout(patience, app.wants_binding(&route)).await;
-                    asked.is_ok_and(|answer| answer.unwrap_or_default())
-                }
+                (None, AppChannel::Http(app)) => wants(app, &route, patience).await,
             };
             if !wants {
                 tracing::info!("app has not subscribed to binding {}.", binding.name());
@@ -189,6 +246,51 @@ impl Application {
             route,
         };
         self.keep(Pump::start(self.shared.app.clone(), binding, Arc::new(feed), self.flow.subscribe()));
+    }
+}
+
+/// Whether an application that speaks HTTP wants a binding's events; one that cannot be asked does not.
+async fn wants(app: &HttpApp, route: &str, patience: Duration) -> bool {
+    let reason = match timeout(patience, app.wants_binding(route)).await {
+        Ok(Ok(wants)) => return wants,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {patience:?}; --app-binding-options-timeout sets the limit"),
+    };
+    tracing::error!(
+        "could not invoke OPTIONS method on input binding subscription endpoint \"{route}\": {reason}"
+    );
+    false
+}
+
+/// Waits for an answer as long as it takes, and says so now and then.
+async fn patiently<T>(question: &str, answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    let asked = tokio::time::Instant::now();
+    loop {
+        match timeout(SAY_ASKED, answer.as_mut()).await {
+            Ok(answer) => return answer,
+            Err(_) => tracing::warn!(
+                "the application has not answered {question} for {} s; nothing is brought to it before",
+                asked.elapsed().as_secs()
+            ),
+        }
+    }
+}
+
+/// Asks again a few times while the connection breaks, as daprd does.
+async fn insistently<T, F: Future<Output = Result<T, AppError>>>(
+    question: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, AppError> {
+    let mut pauses = ASK_PAUSES.iter();
+    loop {
+        match (patiently(question, ask()).await, pauses.next()) {
+            (Err(error), Some(pause)) if error.status().is_none() && !error.is_too_large() => {
+                tracing::debug!("{question} failed and is asked again: {error}");
+                sleep(*pause).await;
+            }
+            (answer, _) => return answer,
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! Subscriptions that live as long as a stream of the application.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mecha_events::{Parts, RuleCompiler, SubscriptionError, SubscriptionSpec};
 use tokio::sync::{mpsc, watch};
 
 use super::Application;
 use super::target::{StreamEvent, Target};
-use crate::inbound::Flow;
+use crate::inbound::{Flow, Pump};
 
-/// Events that may wait for a slow stream.
+/// Events that may wait for a slow stream; those beyond wait with the broker.
 const WAITING: usize = 16;
 
 /// Why a stream gets no subscription.
@@ -23,26 +23,87 @@ pub enum StreamError {
     #[error(transparent)]
     Invalid(#[from] SubscriptionError),
     /// The broker's scopes say no.
-    #[error("topic {topic} is not allowed for app id {app_id}")]
+    #[error(
+        "failed to create subscription for {pubsub}: subscription to topic '{topic}' on pubsub '{pubsub}' is not allowed"
+    )]
     Forbidden {
+        /// The broker.
+        pubsub: String,
         /// The topic.
         topic: String,
-        /// This application.
-        app_id: String,
     },
+    /// The process is about to end.
+    #[error("subscriber is closed")]
+    Closed,
+}
+
+/// The streams that are open.
+#[derive(Default)]
+pub(super) struct Streams(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    /// Nothing is opened any more.
+    closed: bool,
+    streams: BTreeMap<u64, Stream>,
+}
+
+struct Stream {
+    spec: Arc<SubscriptionSpec>,
+    flow: Arc<watch::Sender<Flow>>,
+    pump: Pump,
+}
+
+impl Streams {
+    /// What the streams are subscribed to.
+    pub(super) fn subscriptions(&self) -> Vec<Arc<SubscriptionSpec>> {
+        self.lock().streams.values().map(|stream| stream.spec.clone()).collect()
+    }
+
+    /// Takes nothing more in for any stream, and gives what waits for the end of what is out. The streams end by themselves
+    /// after that.
+    pub(super) fn close(&self) -> Vec<Pump> {
+        let streams = {
+            let mut open = self.lock();
+            open.closed = true;
+            std::mem::take(&mut open.streams)
+        };
+        let off = |stream: Stream| {
+            stream.flow.send_replace(Flow::Off);
+            stream.pump
+        };
+        streams.into_values().map(off).collect()
+    }
+
+    fn remove(&self, number: u64) {
+        self.lock().streams.remove(&number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A running subscription of a stream; it ends when this is dropped.
 pub struct StreamSubscription {
     events: mpsc::Receiver<StreamEvent>,
-    /// Its end is the feed's end.
-    _flow: watch::Sender<Flow>,
+    flow: Arc<watch::Sender<Flow>>,
+    number: u64,
+    application: Arc<Application>,
 }
 
 impl StreamSubscription {
     /// The next event; `None` when there will be none.
     pub async fn event(&mut self) -> Option<StreamEvent> {
         self.events.recv().await
+    }
+}
+
+impl Drop for StreamSubscription {
+    fn drop(&mut self) {
+        self.flow.send_replace(Flow::Off);
+        self.application.streams.remove(self.number);
     }
 }
 
@@ -58,8 +119,7 @@ impl Application {
         let broker = self.shared.registry.load().declared_pubsubs.get(pubsub).cloned();
         let broker = broker.ok_or_else(|| StreamError::NotFound(pubsub.to_owned()))?;
         if !broker.may_subscribe(topic) {
-            let app_id = self.shared.app.id.to_string();
-            return Err(StreamError::Forbidden { topic: topic.to_owned(), app_id });
+            return Err(StreamError::Forbidden { pubsub: pubsub.to_owned(), topic: topic.to_owned() });
         }
         let parts = Parts {
             pubsub: pubsub.to_owned(),
@@ -68,10 +128,19 @@ impl Application {
             dead_letter_topic: dead_letter_topic.unwrap_or_default(),
             ..Parts::default()
         };
-        let spec = SubscriptionSpec::streaming(parts, &RuleCompiler::new())?;
+        let spec = Arc::new(SubscriptionSpec::streaming(parts, &RuleCompiler::new())?);
         let (sender, events) = mpsc::channel(WAITING);
-        let (flow, flowing) = watch::channel(Flow::On);
-        self.feed(Arc::new(spec), broker, Target::Stream(sender), flowing);
-        Ok(StreamSubscription { events, _flow: flow })
+        let flow = Arc::new(watch::Sender::new(Flow::On));
+        let mut open = self.streams.lock();
+        if open.closed {
+            return Err(StreamError::Closed);
+        }
+        tracing::info!("Subscribing to pubsub '{pubsub}' topic '{topic}'");
+        let pump = self.feed(spec.clone(), broker, Target::Stream(sender), flow.subscribe());
+        open.next += 1;
+        let number = open.next;
+        open.streams.insert(number, Stream { spec, flow: flow.clone(), pump });
+        drop(open);
+        Ok(StreamSubscription { events, flow, number, application: self.clone() })
     }
 }

@@ -56,15 +56,16 @@ impl Target {
         event: &Event<'_>,
         call: &Call,
     ) -> Result<EventStatus, TargetError> {
+        let destination = Destination { pubsub: &spec.pubsub, topic: &spec.topic, path };
         match self {
             Self::App(channel) => match &**channel {
                 AppChannel::Http(app) => {
                     let body = body(event, delivery);
-                    Ok(app.deliver(path, body, delivery.metadata.iter(), &call.trace).await?)
+                    Ok(app.deliver(destination, body, delivery.metadata.iter(), &call.trace).await?)
                 }
                 AppChannel::Grpc(app) => {
-                    let destination = Destination { pubsub: &spec.pubsub, topic: &spec.topic, path };
-                    Ok(app.deliver(destination, event.topic_event()?, &call.trace).await?)
+                    let event = event.topic_event()?;
+                    Ok(app.deliver(destination, event, delivery.metadata.iter(), &call.trace).await?)
                 }
             },
             Self::Stream(stream) => {

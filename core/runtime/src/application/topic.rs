@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mecha_app_channel::{AppError, EventStatus};
-use mecha_events::{Event, EventError, Message, SubscriptionSpec};
+use mecha_app_channel::EventStatus;
+use mecha_events::{Event, EventError, Message, MetadataError, SubscriptionSpec};
+use mecha_observability::ActiveSpan;
 use mecha_observability::metrics::IngressStatus;
 use mecha_observability::names;
 use mecha_plugin_api::pubsub::{PubSubObject, PublishRequest, SubscribeRequest};
 use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
 use mecha_plugin_api::{AbiFuture, CallContext, Metadata};
+use tokio::sync::watch;
 
 use super::Shared;
 use super::received::{Carried, received};
 use super::target::{Target, TargetError};
-use crate::inbound::{Feed, Gathering, Pending, settlement};
+use crate::inbound::{Feed, Flow, Gathering, Pending, settlement};
 use crate::{Call, PubSub};
 
 /// Messages of one subscription that may be with the application at once, unless its metadata says otherwise.
@@ -30,7 +32,9 @@ pub(crate) struct TopicFeed {
     pub(crate) spec: Arc<SubscriptionSpec>,
     pub(crate) broker: Arc<PubSub>,
     pub(crate) target: Target,
-    pub(crate) raw_payload: bool,
+    /// As in Dapr a value that is no boolean fails each message, not the subscription.
+    pub(crate) raw_payload: Result<bool, MetadataError>,
+    pub(crate) flow: watch::Receiver<Flow>,
     pub(crate) name: String,
 }
 
@@ -38,12 +42,31 @@ pub(crate) struct TopicFeed {
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     status: IngressStatus,
+    /// The label `status` of Dapr's metric.
+    answer: &'static str,
+}
+
+/// Why a message cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("error deserializing pubsub metadata: {0}")]
+    Metadata(#[from] MetadataError),
+    #[error("error deserializing cloud event: {0}")]
+    Event(#[from] EventError),
 }
 
 impl Ended {
-    const TAKEN: Self = Self { outcome: Outcome::ACK, status: IngressStatus::Success };
-    const DROPPED: Self = Self { outcome: Outcome::ACK, status: IngressStatus::Drop };
-    const AGAIN: Self = Self { outcome: Outcome::RETRY, status: IngressStatus::Retry };
+    const TAKEN: Self = Self { outcome: Outcome::ACK, status: IngressStatus::Success, answer: "" };
+    const DROPPED: Self = Self { outcome: Outcome::ACK, status: IngressStatus::Drop, answer: "" };
+    const AGAIN: Self = Self { outcome: Outcome::RETRY, status: IngressStatus::Retry, answer: "" };
+
+    /// Dapr's metric calls it a success where dropping is what was asked for.
+    fn asked(self) -> Self {
+        match self.status {
+            IngressStatus::Drop => Self { answer: "success", ..self },
+            IngressStatus::Success | IngressStatus::Retry => self,
+        }
+    }
 }
 
 impl Feed<PubSubObject> for TopicFeed {
@@ -92,27 +115,24 @@ impl TopicFeed {
             Ok(event) => self.deliver_event(delivery, &event).await,
             Err(error) => self.unreadable(delivery, &error).await,
         };
-        self.broker.observer().pubsub().delivered(&self.spec.topic, ended.status, "", started.elapsed());
+        let measured = self.broker.observer().pubsub();
+        measured.delivered(&self.spec.topic, ended.status, ended.answer, started.elapsed());
         ended.outcome
     }
 
-    pub(super) fn read<'d>(&'d self, delivery: &'d Delivery) -> Result<Event<'d>, EventError> {
+    pub(super) fn read<'d>(&'d self, delivery: &'d Delivery) -> Result<Event<'d>, Unreadable> {
         let message = Message {
             data: &delivery.data,
             content_type: &delivery.content_type,
             topic: &self.spec.topic,
             pubsub: &self.spec.pubsub,
-            raw_payload: self.raw_payload,
+            raw_payload: self.raw_payload.clone()?,
         };
-        Event::read(message, delivery.metadata.iter())
+        Ok(Event::read(message, delivery.metadata.iter())?)
     }
 
     async fn deliver_event(&self, delivery: &Delivery, event: &Event<'_>) -> Ended {
-        let (parent, state, baggage) = (event.trace_parent(), event.trace_state(), event.baggage());
-        let carried =
-            Carried { parent: parent.as_deref(), state: state.as_deref(), baggage: baggage.as_deref() };
-        let name = || format!("{}{}", names::span::PUBSUB_PREFIX, self.spec.topic);
-        let (call, span) = received(&self.shared.app, &self.shared.telemetry, carried, name);
+        let (call, span) = self.traced(event);
         let ended = self.deliver_traced(delivery, event, &call).await;
         if let Some(mut span) = span {
             if ended.status != IngressStatus::Success {
@@ -123,6 +143,15 @@ impl TopicFeed {
         ended
     }
 
+    /// The delivery's place in the event's trace.
+    pub(super) fn traced(&self, event: &Event<'_>) -> (Call, Option<ActiveSpan>) {
+        let (parent, state, baggage) = (event.trace_parent(), event.trace_state(), event.baggage());
+        let carried =
+            Carried { parent: parent.as_deref(), state: state.as_deref(), baggage: baggage.as_deref() };
+        let name = || format!("{}{}", names::span::PUBSUB_PREFIX, self.spec.topic);
+        received(&self.shared.app, &self.shared.telemetry, carried, name)
+    }
+
     async fn deliver_traced(&self, delivery: &Delivery, event: &Event<'_>, call: &Call) -> Ended {
         if event.has_expired(SystemTime::now()) {
             tracing::warn!(subscription = %self.name, id = %event.id(), "dropping expired pub/sub event");
@@ -131,11 +160,12 @@ impl TopicFeed {
         let path = match self.spec.rules.route(event) {
             Ok(Some(path)) => path,
             Ok(None) => {
-                tracing::warn!(subscription = %self.name, id = %event.id(), "no matching route for event; it is dropped");
-                return self.give_up(delivery, call).await;
+                // What an application does not ask for is no news.
+                tracing::debug!(subscription = %self.name, id = %event.id(), "no matching route for event; skipping");
+                return self.give_up(delivery, call).await.asked();
             }
             Err(error) => {
-                tracing::error!(subscription = %self.name, id = %event.id(), "error finding the route of an event: {error}");
+                tracing::error!(subscription = %self.name, id = %event.id(), "error finding matching route for event: {error}");
                 return self.failed(delivery, call).await;
             }
         };
@@ -143,7 +173,7 @@ impl TopicFeed {
             Ok(EventStatus::Success) => Ended::TAKEN,
             Ok(EventStatus::Drop) => {
                 tracing::warn!(subscription = %self.name, id = %event.id(), "DROP status returned from app while processing pub/sub event");
-                self.give_up(delivery, call).await
+                self.refused(delivery, call).await.asked()
             }
             Ok(EventStatus::Retry) => {
                 tracing::debug!(subscription = %self.name, id = %event.id(), "RETRY status returned from app while processing pub/sub event");
@@ -160,27 +190,37 @@ impl TopicFeed {
         let id = event.id();
         match error {
             // While the application is away every message fails; its health tells of it, not one line a message.
-            TargetError::App(AppError::Unreachable(_)) => {
+            TargetError::App(app) if app.is_unreachable() => {
                 tracing::debug!(subscription = %self.name, %id, "{error}");
             }
+            // A stream that ends is its client's choice.
+            TargetError::Closed => tracing::debug!(subscription = %self.name, %id, "{error}"),
             _ => {
                 tracing::error!(subscription = %self.name, %id, "error while processing pub/sub event: {error}")
             }
         }
     }
 
-    /// A message that holds no event will hold none the next time either.
-    async fn unreadable(&self, delivery: &Delivery, error: &EventError) -> Ended {
-        tracing::error!(subscription = %self.name, "error deserializing cloud event: {error}");
+    /// A message that holds no event will hold none the next time either; a subscription may be mended.
+    pub(super) async fn unreadable(&self, delivery: &Delivery, error: &Unreadable) -> Ended {
+        tracing::error!(subscription = %self.name, "{error}");
         let (call, _) = received(&self.shared.app, &self.shared.telemetry, Carried::default(), String::new);
-        match self.dead_letter(delivery, &call).await {
-            Some(true) => Ended::DROPPED,
-            Some(false) => Ended::AGAIN,
-            None => Ended { outcome: Outcome::REJECT, status: IngressStatus::Drop },
+        match (self.dead_letter(delivery, &call).await, error) {
+            (Some(true), _) => Ended::DROPPED,
+            (Some(false), _) | (None, Unreadable::Metadata(_)) => Ended::AGAIN,
+            (None, Unreadable::Event(_)) => Ended { outcome: Outcome::REJECT, ..Ended::DROPPED },
         }
     }
 
-    /// The application does not want it, now or later.
+    /// The application said that it does not want it. It comes again only if it ought to become a dead letter and cannot.
+    pub(super) async fn refused(&self, delivery: &Delivery, call: &Call) -> Ended {
+        match self.dead_letter(delivery, call).await {
+            Some(true) | None => Ended::DROPPED,
+            Some(false) => Ended::AGAIN,
+        }
+    }
+
+    /// Nobody will want it: too old, or for no route.
     pub(super) async fn give_up(&self, delivery: &Delivery, call: &Call) -> Ended {
         match self.dead_letter(delivery, call).await {
             // As in Dapr what cannot become a dead letter is dropped all the same.
@@ -190,6 +230,10 @@ impl TopicFeed {
 
     /// The application failed on it: a dead letter where there is a topic for it, otherwise it comes again.
     pub(super) async fn failed(&self, delivery: &Delivery, call: &Call) -> Ended {
+        // At the end of the process a failure is no verdict on the message: the next process gets it.
+        if *self.flow.borrow() == Flow::Off {
+            return Ended::AGAIN;
+        }
         match self.dead_letter(delivery, call).await {
             Some(true) => Ended::DROPPED,
             Some(false) | None => Ended::AGAIN,

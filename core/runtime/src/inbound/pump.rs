@@ -108,10 +108,13 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
             };
             match self.open(open).await {
                 Ok(tap) => {
-                    pause = FIRST_PAUSE;
                     let end = tap.pull(&mut self.flow, &mut moves).await;
                     finishing.spawn(tap.finish());
-                    if end == End::Failed {
+                    // A source that opens and then fails at once is as down as one that cannot be opened.
+                    if end != (End::Failed { has_read: false }) {
+                        pause = FIRST_PAUSE;
+                    }
+                    if end != End::Asked {
                         self.wait(&mut pause).await;
                     }
                 }
@@ -166,8 +169,8 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
 enum End {
     /// The component moved or the flow changed.
     Asked,
-    /// The source failed for good.
-    Failed,
+    /// The source failed for good, before or after it was read from with success.
+    Failed { has_read: bool },
 }
 
 /// One open source and what is out from it.
@@ -187,7 +190,7 @@ struct Tap<C> {
 impl<C: CapabilityObject> Tap<C> {
     /// Pulls and hands out until the component moves, the flow changes or the source fails.
     async fn pull(&self, flow: &mut watch::Receiver<Flow>, moves: &mut watch::Receiver<u64>) -> End {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut has_read) = (FIRST_PAUSE, false);
         loop {
             let pulled = tokio::select! {
                 biased;
@@ -198,17 +201,22 @@ impl<C: CapabilityObject> Tap<C> {
             };
             match pulled {
                 Ok(held) => {
-                    pause = FIRST_PAUSE;
+                    (pause, has_read) = (FIRST_PAUSE, true);
                     self.hand_out(held).await;
                 }
                 Err(error) if error.is_retriable() => {
                     tracing::warn!(source = %self.feed.name(), "cannot read now: {error}");
-                    tokio::time::sleep(pause).await;
+                    let sleep = tokio::time::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::select! {
+                        () = sleep => {}
+                        _ = moves.changed() => return End::Asked,
+                        _ = flow.changed() => return End::Asked,
+                    }
                 }
                 Err(error) => {
                     tracing::error!(source = %self.feed.name(), "reading failed: {error}");
-                    return End::Failed;
+                    return End::Failed { has_read };
                 }
             }
         }
@@ -293,11 +301,11 @@ impl<C: CapabilityObject> Tap<C> {
             drop(places);
             return;
         }
-        for held in held {
-            if let Some(held) = self.lanes.enter(held) {
-                let (feed, lanes, settling) = (self.feed.clone(), self.lanes.clone(), self.settling.clone());
-                self.tasks.spawn(work(feed, lanes, settling, held));
-            }
+        // All of them enter before the first is worked on: one that fails at once must find those behind it in its lane.
+        let first: Vec<_> = held.into_iter().filter_map(|held| self.lanes.enter(held)).collect();
+        for held in first {
+            let (feed, lanes, settling) = (self.feed.clone(), self.lanes.clone(), self.settling.clone());
+            self.tasks.spawn(work(feed, lanes, settling, held));
         }
     }
 

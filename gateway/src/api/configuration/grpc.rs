@@ -73,9 +73,10 @@ pub(crate) fn unsubscribe(
 ) -> pb::UnsubscribeConfigurationResponse {
     match watches.end(&request.id) {
         true => pb::UnsubscribeConfigurationResponse { ok: true, message: String::new() },
-        false => {
-            pb::UnsubscribeConfigurationResponse { ok: false, message: service::no_such_watch(&request.id) }
-        }
+        false => pb::UnsubscribeConfigurationResponse {
+            ok: false,
+            message: service::not_unsubscribed(&request.id, "subscription does not exist"),
+        },
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) async fn answer(route: Route<'_>, request: &Request<'_>) -> Result<Re
             if runtime.configuration_watches().end(id) {
                 return Ok(Reply::of(&json!({"ok": true})));
             }
-            let body = json!({"ok": false, "message": service::no_such_watch(id)});
+            let reason = format!("subscription with id {id} does not exist");
+            let body = json!({"message": service::not_unsubscribed(id, &reason)});
             Ok(Reply::json(StatusCode::INTERNAL_SERVER_ERROR, body.to_string().into()))
         }
     }
@@ -66,11 +67,13 @@ pub(crate) async fn answer(route: Route<'_>, request: &Request<'_>) -> Result<Re
 fn described(items: &[ConfigurationItem]) -> Value {
     let item = |item: &ConfigurationItem| {
         let metadata: BTreeMap<_, _> = item.metadata.iter().collect();
-        let mut described = json!({"value": item.value.as_str(), "metadata": metadata});
-        if !item.version.is_empty() {
-            described["version"] = item.version.as_str().into();
+        let mut fields =
+            json!({"value": item.value.as_str(), "version": item.version.as_str(), "metadata": metadata});
+        // As Go writes it: what is empty is absent.
+        if let Some(fields) = fields.as_object_mut() {
+            fields.retain(|_, value| *value != json!("") && *value != json!({}));
         }
-        (item.key.to_string(), described)
+        (item.key.to_string(), fields)
     };
     items.iter().map(item).collect::<serde_json::Map<_, _>>().into()
 }

@@ -62,8 +62,8 @@ pub(super) async fn subscribe(
 }
 
 /// Why a watch could not be ended.
-pub(super) fn no_such_watch(id: &str) -> String {
-    format!("failed to unsubscribe to configuration request {id}: subscription does not exist")
+pub(super) fn not_unsubscribed(id: &str, reason: &str) -> String {
+    format!("failed to unsubscribe to configuration request {id}: {reason}")
 }
 
 /// Nobody is there to bring changes to.

@@ -8,11 +8,13 @@ use crate::error::{ApiError, FullDetails};
 
 /// What went wrong with a publish request.
 pub(super) enum Fault {
+    NameEmpty,
     NotFound,
     TopicEmpty,
     Metadata(String),
     Forbidden,
-    Envelope,
+    Envelope(String),
+    Entry(String),
     Entries(String),
     Unmarshal(String),
     Broker(String),
@@ -43,11 +45,17 @@ impl Place<'_> {
     fn message(&self, fault: &Fault) -> String {
         let Self { app_id, pubsub, topic, .. } = self;
         match fault {
+            Fault::NameEmpty => "pubsub name is empty".to_owned(),
             Fault::NotFound => format!("pubsub {pubsub} is not found"),
             Fault::TopicEmpty => format!("topic is empty in pubsub {pubsub}"),
             Fault::Metadata(reason) => format!("failed deserializing metadata. Error: {reason}"),
             Fault::Forbidden => format!("topic {topic} is not allowed for app id {app_id}"),
-            Fault::Envelope => "cannot create cloudevent".to_owned(),
+            Fault::Envelope(_) => "cannot create cloudevent".to_owned(),
+            Fault::Entry(reason) => {
+                format!(
+                    "error when marshalling cloud event envelope for topic {topic} pubsub {pubsub}: {reason}"
+                )
+            }
             Fault::Entries(reason) => {
                 format!("error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: {reason}")
             }
@@ -63,11 +71,13 @@ impl Place<'_> {
     fn details(&self, fault: &Fault) -> Vec<(String, String)> {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         match fault {
-            Fault::NotFound | Fault::TopicEmpty | Fault::Metadata(_) => {
+            Fault::NameEmpty | Fault::NotFound | Fault::TopicEmpty | Fault::Metadata(_) => {
                 self.metadata.iter().map(|(key, value)| pair(key, value)).collect()
             }
-            Fault::Envelope | Fault::Unmarshal(_) => vec![pair("appID", self.app_id)],
-            Fault::Entries(reason) => vec![pair("appID", self.app_id), pair("error", reason)],
+            Fault::Unmarshal(_) => vec![pair("appID", self.app_id)],
+            Fault::Envelope(reason) | Fault::Entry(reason) | Fault::Entries(reason) => {
+                vec![pair("appID", self.app_id), pair("error", reason)]
+            }
             Fault::Forbidden => vec![pair("topic", self.topic), pair("error", &self.message(fault))],
             Fault::Broker(reason) => vec![pair("topic", self.topic), pair("error", reason)],
         }
@@ -76,6 +86,9 @@ impl Place<'_> {
 
 fn codes(fault: &Fault) -> (&'static str, &'static str, StatusCode, Code) {
     match fault {
+        Fault::NameEmpty => {
+            ("ERR_PUBSUB_EMPTY", "DAPR_PUBSUB_NAME_EMPTY", StatusCode::NOT_FOUND, Code::InvalidArgument)
+        }
         Fault::NotFound => {
             ("ERR_PUBSUB_NOT_FOUND", "DAPR_PUBSUB_NOT_FOUND", StatusCode::NOT_FOUND, Code::InvalidArgument)
         }
@@ -94,10 +107,16 @@ fn codes(fault: &Fault) -> (&'static str, &'static str, StatusCode, Code) {
         Fault::Forbidden => {
             ("ERR_PUBSUB_FORBIDDEN", "DAPR_PUBSUB_FORBIDDEN", StatusCode::FORBIDDEN, Code::PermissionDenied)
         }
-        Fault::Envelope => (
+        Fault::Envelope(_) => (
             "ERR_PUBSUB_CLOUD_EVENTS_SER",
             "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
             StatusCode::INTERNAL_SERVER_ERROR,
+            Code::InvalidArgument,
+        ),
+        Fault::Entry(_) => (
+            "ERR_PUBSUB_EVENTS_SER",
+            "DAPR_PUBSUB_MARSHAL_ENVELOPE",
+            StatusCode::BAD_REQUEST,
             Code::InvalidArgument,
         ),
         Fault::Entries(_) => (

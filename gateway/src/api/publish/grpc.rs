@@ -13,7 +13,7 @@ pub(crate) async fn publish(
     request: pb::PublishEventRequest,
 ) -> Result<(), ApiError> {
     let metadata: Metadata = request.metadata.into_iter().collect();
-    let target = Target::find(runtime, call, &request.pubsub_name, &request.topic, &metadata)?;
+    let target = find(runtime, call, &request.pubsub_name, &request.topic, &metadata)?;
     let event = Event { data: request.data, content_type: request.data_content_type, metadata };
     target.publish(event).await
 }
@@ -24,7 +24,7 @@ pub(crate) async fn bulk_publish(
     request: pb::BulkPublishRequest,
 ) -> Result<pb::BulkPublishResponse, ApiError> {
     let metadata: Metadata = request.metadata.into_iter().collect();
-    let target = Target::find(runtime, call, &request.pubsub_name, &request.topic, &metadata)?;
+    let target = find(runtime, call, &request.pubsub_name, &request.topic, &metadata)?;
     let entry = |entry: pb::BulkPublishRequestEntry| {
         let own: Metadata = entry.metadata.into_iter().collect();
         // As in Dapr the request's metadata reaches only entries that have metadata of their own.
@@ -37,6 +37,19 @@ pub(crate) async fn bulk_publish(
         Ok(()) => Ok(pb::BulkPublishResponse::default()),
         Err(failure) => Err(*failure.error),
     }
+}
+
+/// As in Dapr a broker that is not there is told without the request's metadata.
+fn find<'a>(
+    runtime: &Runtime,
+    call: &'a Call,
+    pubsub: &'a str,
+    topic: &'a str,
+    metadata: &Metadata,
+) -> Result<Target<'a>, ApiError> {
+    let is_there = pubsub.is_empty() || runtime.registry().pubsub(pubsub).is_ok();
+    let none = Metadata::new();
+    Target::find(runtime, call, pubsub, topic, if is_there { metadata } else { &none })
 }
 
 fn merged(request: &Metadata, entry: &Metadata) -> Metadata {

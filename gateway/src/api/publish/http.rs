@@ -1,6 +1,7 @@
 //! Publishing over HTTP.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use mecha_events::content_type;
 use mecha_plugin_api::Metadata;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -33,13 +35,13 @@ impl<'a> Route<'a> {
         if method != Method::POST && method != Method::PUT {
             return None;
         }
-        if let Some(rest) = rest.strip_prefix("bulk/") {
-            let (pubsub, topic) = rest.split_once('/').unwrap_or((rest, ""));
+        let bulk = rest.strip_prefix("bulk/").and_then(|rest| rest.split_once('/'));
+        if let Some((pubsub, topic)) = bulk {
             return Some(Self::Bulk { pubsub: decoded(pubsub), topic: decoded(topic) });
         }
-        let (pubsub, topic) = rest.split_once('/').unwrap_or((rest, ""));
-        (version == "v1.0" && !pubsub.is_empty())
-            .then(|| Self::Publish { pubsub: decoded(pubsub), topic: decoded(topic) })
+        // Without a topic it is no route: Dapr takes it for an invocation.
+        let (pubsub, topic) = rest.split_once('/')?;
+        (version == "v1.0").then(|| Self::Publish { pubsub: decoded(pubsub), topic: decoded(topic) })
     }
 }
 
@@ -80,17 +82,42 @@ struct BulkEntry<'a> {
 }
 
 fn entries(target: &Target<'_>, body: &Bytes, metadata: &Metadata) -> Result<Vec<Entry>, ApiError> {
-    let read: Result<Vec<Object<BulkEntry<'_>>>, _> = serde_json::from_slice(body);
-    let read = read.map_err(|error| target.fault(&Fault::Unmarshal(error.to_string()), metadata))?;
-    let entry = |Object(entry): Object<BulkEntry<'_>>| {
+    let mut read =
+        serde_json::Deserializer::from_slice(body).into_iter::<Option<Vec<Object<BulkEntry<'_>>>>>();
+    let read = match read.next() {
+        Some(Ok(read)) => Ok(read.unwrap_or_default()),
+        Some(Err(error)) => Err(go_text(&error, body)),
+        None => Err("EOF".to_owned()),
+    };
+    let read = read.map_err(|reason| target.fault(&Fault::Unmarshal(reason), metadata))?;
+    let mut ids = HashSet::with_capacity(read.len());
+    let mut entry = |Object(entry): Object<BulkEntry<'_>>| {
         let data = bytes_of(entry.event.map_or("null", RawValue::get), &entry.content_type, body);
-        let data = data.map_err(|reason| target.fault(&Fault::Entries(reason), metadata))?;
+        let data = data.map_err(|reason| target.fault(&Fault::Entry(reason), metadata))?;
+        target.check_id(&mut ids, &entry.entry_id, metadata)?;
         // As in Dapr the request's metadata reaches only entries that have metadata of their own.
         let metadata = entry.metadata.map(|own| own.over(metadata)).unwrap_or_default();
         let event = Event { data, content_type: entry.content_type, metadata };
         Ok(Entry { entry_id: entry.entry_id, event })
     };
-    read.into_iter().map(entry).collect()
+    read.into_iter().map(&mut entry).collect()
+}
+
+/// What Go's reader says of a list of entries that it cannot read; clients compare the first two.
+fn go_text(error: &serde_json::Error, body: &[u8]) -> String {
+    // Go looks at the whole text before it looks at what the text holds.
+    let mut whole = serde_json::Deserializer::from_slice(body).into_iter::<IgnoredAny>();
+    if let Some(Err(syntax)) = whole.next() {
+        return if syntax.is_eof() { "unexpected EOF".to_owned() } else { syntax.to_string() };
+    }
+    let kind = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => "object",
+        Some(b'"') => "string",
+        Some(b't' | b'f') => "bool",
+        Some(b'-' | b'0'..=b'9') => "number",
+        _ => return error.to_string(),
+    };
+    format!("json: cannot unmarshal {kind} into Go value of type []http.bulkPublishMessageEntry")
 }
 
 /// An entry's event as bytes: what its content type says decides how JSON carries it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use mecha_events::{Envelope, Publish, PublishMetadata, Trace};
+use mecha_events::{Envelope, Publish, PublishMetadata, Trace, raw_payload};
 use mecha_observability::{ActiveSpan, Propagated, SpanKind, names};
 use mecha_plugin_api::pubsub::{BulkEntry, PubSubFeatures, PublishRequest};
 use mecha_plugin_api::{Buf, Metadata};
@@ -15,6 +15,7 @@ use super::error::{Fault, Place};
 use crate::error::ApiError;
 
 const CLOUD_EVENT: &str = "application/cloudevents+json";
+const RAW_PAYLOAD: &str = "rawPayload";
 
 /// One event to publish.
 pub(super) struct Event {
@@ -53,6 +54,8 @@ pub(super) struct Target<'a> {
     pubsub: &'a str,
     topic: &'a str,
     broker: Arc<PubSub>,
+    /// No envelope; a request says so for all its entries.
+    raw: bool,
 }
 
 impl<'a> Target<'a> {
@@ -64,21 +67,32 @@ impl<'a> Target<'a> {
         metadata: &Metadata,
     ) -> Result<Self, ApiError> {
         let place = Place { app_id: &call.app.id, pubsub, topic, metadata };
+        if pubsub.is_empty() {
+            return Err(place.error(&Fault::NameEmpty));
+        }
         let broker = runtime.registry().pubsub(pubsub).cloned();
         let broker = broker.map_err(|_| place.error(&Fault::NotFound))?;
         if topic.is_empty() {
             return Err(place.error(&Fault::TopicEmpty));
         }
-        if !broker.may_publish(topic) {
-            return Err(place.error(&Fault::Forbidden));
+        let raw = raw_payload(metadata.iter());
+        let raw = raw.map_err(|error| place.error(&Fault::Metadata(error.to_string())))?;
+        Ok(Self { call, pubsub, topic, broker, raw })
+    }
+
+    /// Whether the application may publish there; asked once the request was found whole, as in Dapr.
+    fn allowed(&self, metadata: &Metadata) -> Result<(), ApiError> {
+        match self.broker.may_publish(self.topic) {
+            true => Ok(()),
+            false => Err(self.fault(&Fault::Forbidden, metadata)),
         }
-        Ok(Self { call, pubsub, topic, broker })
     }
 
     pub(super) async fn publish(&self, event: Event) -> Result<(), ApiError> {
         let metadata = event.metadata.clone();
         let fault = |fault| self.fault(&fault, &metadata);
         let (data, content_type) = self.wrapped(&event, &self.call.trace).map_err(fault)?;
+        self.allowed(&metadata)?;
         let request = PublishRequest {
             topic: self.topic.into(),
             data: Buf::from(data),
@@ -99,14 +113,12 @@ impl<'a> Target<'a> {
         let (mut wrapped, mut spans) = (Vec::with_capacity(entries.len()), Vec::new());
         let mut ids = HashSet::with_capacity(entries.len());
         for entry in entries {
-            if entry.entry_id.is_empty() || !ids.insert(entry.entry_id.clone()) {
-                let reason = "entryId is duplicated or not present for entry".to_owned();
-                return Err(self.fault(&Fault::Entries(reason), &metadata).into());
-            }
+            self.check_id(&mut ids, &entry.entry_id, &metadata)?;
             let (trace, span) = self.child(runtime);
             spans.extend(span);
             wrapped.push(self.bulk_entry(entry, &trace, &metadata)?);
         }
+        self.allowed(&metadata)?;
         let published = self.broker.bulk_publish(self.call, self.topic, wrapped, metadata.clone()).await;
         let ended = self.outcome(published, ids, &metadata);
         for mut span in spans {
@@ -116,6 +128,20 @@ impl<'a> Target<'a> {
             span.end();
         }
         ended
+    }
+
+    /// Every entry has an id, and no two the same.
+    pub(super) fn check_id(
+        &self,
+        ids: &mut HashSet<String>,
+        id: &str,
+        metadata: &Metadata,
+    ) -> Result<(), ApiError> {
+        if id.is_empty() || !ids.insert(id.to_owned()) {
+            let reason = "entryId is duplicated or not present for entry".to_owned();
+            return Err(self.fault(&Fault::Entries(reason), metadata));
+        }
+        Ok(())
     }
 
     fn bulk_entry(
@@ -165,11 +191,12 @@ impl<'a> Target<'a> {
 
     /// The event as it goes to the broker, and its content type there.
     fn wrapped(&self, event: &Event, trace: &Propagated) -> Result<(Bytes, String), Fault> {
-        let metadata = PublishMetadata::read(event.metadata.iter());
-        let metadata = metadata.map_err(|error| Fault::Metadata(error.to_string()))?;
-        if metadata.raw_payload {
+        if self.raw {
             return Ok((event.data.clone(), event.content_type.clone()));
         }
+        // What an entry of a bulk says of it does not count.
+        let metadata = event.metadata.iter().filter(|(key, _)| *key != RAW_PAYLOAD);
+        let metadata = PublishMetadata::read(metadata).map_err(|error| Fault::Metadata(error.to_string()))?;
         let parent = trace.context.is_valid().then(|| trace.context.traceparent());
         let envelope = Envelope::for_publish(&Publish {
             pubsub: self.pubsub,
@@ -186,12 +213,15 @@ impl<'a> Target<'a> {
             native_ttl: self.broker.features().has(PubSubFeatures::MESSAGE_TTL),
             now: SystemTime::now(),
         });
-        let envelope = envelope.map_err(|_| Fault::Envelope)?;
+        let envelope = envelope.map_err(|error| Fault::Envelope(error.to_string()))?;
         Ok((envelope.into_bytes().into(), CLOUD_EVENT.to_owned()))
     }
 
     fn child(&self, runtime: &Runtime) -> (Propagated, Option<ActiveSpan>) {
         let parent = self.call.trace.context;
+        if self.raw {
+            return (self.call.trace.clone(), None);
+        }
         let name = || format!("{} publish", self.topic);
         let span = runtime.telemetry().child_span(parent, SpanKind::Producer, name);
         let context = span.as_ref().map_or(parent, ActiveSpan::context);

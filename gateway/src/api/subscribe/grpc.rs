@@ -1,6 +1,6 @@
 //! A subscription's stream: events go down, the application's answers come up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -32,7 +32,7 @@ pub(crate) async fn subscribe(
     }
     let subscription = runtime
         .subscribe_stream(&wish.pubsub_name, &wish.topic, wish.metadata, wish.dead_letter_topic)
-        .map_err(|error| refused(&error, &wish.pubsub_name).status())?;
+        .map_err(|error| refused(&error))?;
     let (down, stream) = mpsc::channel(16);
     let initial = Down::InitialResponse(pb::SubscribeTopicEventsResponseInitialAlpha1 {});
     // The receiver is in our hand.
@@ -41,23 +41,42 @@ pub(crate) async fn subscribe(
     Ok(stream)
 }
 
-fn refused(error: &StreamError, pubsub: &str) -> ApiError {
+/// As in Dapr only a broker that is not there, and the end of the process, are errors with a code of their own.
+fn refused(error: &StreamError) -> Status {
     let message = error.to_string();
+    let (http, grpc) = (StatusCode::NOT_FOUND, Code::InvalidArgument);
     match error {
-        StreamError::NotFound(_) => {
-            let (http, grpc) = (StatusCode::NOT_FOUND, Code::InvalidArgument);
-            ApiError::new("ERR_PUBSUB_NOT_FOUND", "pubsub", http, grpc, message)
-                .with(FullDetails { reason: "DAPR_PUBSUB_NOT_FOUND", ..FullDetails::default() })
+        StreamError::NotFound(_) => ApiError::new("ERR_PUBSUB_NOT_FOUND", "pubsub", http, grpc, message)
+            .with(FullDetails { reason: "DAPR_PUBSUB_NOT_FOUND", ..FullDetails::default() })
+            .status(),
+        StreamError::Closed => {
+            let message = format!("failed deserializing metadata. Error: {message}");
+            let resource = Some(("pubsub", String::new(), message.clone()));
+            let reason = "DAPR_PUBSUB_METADATA_DESERIALIZATION";
+            ApiError::new("ERR_PUBSUB_REQUEST_METADATA", "pubsub", StatusCode::BAD_REQUEST, grpc, message)
+                .with(FullDetails { reason, resource, ..FullDetails::default() })
+                .status()
         }
-        StreamError::Invalid(_) => ApiError::malformed(message),
-        StreamError::Forbidden { .. } => {
-            let (http, grpc) = (StatusCode::FORBIDDEN, Code::PermissionDenied);
-            ApiError::new("ERR_PUBSUB_FORBIDDEN", "pubsub", http, grpc, message.clone()).with(FullDetails {
-                reason: "DAPR_PUBSUB_FORBIDDEN",
-                resource: Some(("pubsub", pubsub.to_owned(), message)),
-                ..FullDetails::default()
-            })
+        StreamError::Invalid(_) | StreamError::Forbidden { .. } => Status::unknown(message),
+    }
+}
+
+/// The events that the client has and has not answered yet, by id. Two of one id are answered in their order.
+#[derive(Default)]
+struct Unanswered(HashMap<String, VecDeque<oneshot::Sender<EventStatus>>>);
+
+impl Unanswered {
+    fn add(&mut self, id: String, reply: oneshot::Sender<EventStatus>) {
+        self.0.entry(id).or_default().push_back(reply);
+    }
+
+    fn take(&mut self, id: &str) -> Option<oneshot::Sender<EventStatus>> {
+        let waiting = self.0.get_mut(id)?;
+        let reply = waiting.pop_front();
+        if waiting.is_empty() {
+            self.0.remove(id);
         }
+        reply
     }
 }
 
@@ -67,26 +86,36 @@ async fn run(
     mut requests: Streaming<pb::SubscribeTopicEventsRequestAlpha1>,
     down: mpsc::Sender<Message>,
 ) {
-    let mut waiting: HashMap<String, oneshot::Sender<EventStatus>> = HashMap::new();
+    let mut unanswered = Unanswered::default();
+    // An event is taken only once there is room for it, so that answers are read however slowly the client takes events.
+    let mut room = None;
     loop {
         tokio::select! {
-            event = subscription.event() => {
-                let Some(event) = event else { return };
-                let (event, reply) = described(event);
-                waiting.insert(event.id.clone(), reply);
-                if down.send(Ok(message(Down::EventMessage(event)))).await.is_err() {
+            permit = down.reserve(), if room.is_none() => match permit {
+                Ok(permit) => room = Some(permit),
+                Err(_) => return,
+            },
+            event = subscription.event(), if room.is_some() => {
+                let Some(event) = event else {
+                    let _ = down.send(Err(Status::unknown("stream closed"))).await;
                     return;
+                };
+                let (event, reply) = described(event);
+                unanswered.add(event.id.clone(), reply);
+                if let Some(room) = room.take() {
+                    room.send(Ok(message(Down::EventMessage(event))));
                 }
             }
             answer = requests.message() => match answer.map(|answer| answer.and_then(|answer| answer.subscribe_topic_events_request_type)) {
                 Ok(Some(Up::EventProcessed(processed))) => {
-                    if let Some(reply) = waiting.remove(&processed.id) {
+                    if let Some(reply) = unanswered.take(&processed.id) {
                         let status = processed.status.unwrap_or_default().status;
                         // Nobody waits any more when the subscription is about to end.
                         let _ = reply.send(EventStatus::of_grpc(status));
                     }
                 }
                 Ok(Some(Up::InitialRequest(_))) => {
+                    drop(room);
                     let _ = down.send(Err(Status::unknown("duplicate initial request received"))).await;
                     return;
                 }

@@ -1,5 +1,6 @@
 //! The application over HTTP.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -42,9 +43,9 @@ async fn answer(request: Request<Incoming>, shared: Shared) -> Result<Response<F
 
 fn event(path: &str, headers: &HeaderMap, body: &Bytes, shared: &Shared) -> (StatusCode, String) {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
-    let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let headers = super::texts(headers);
     let Some(entries) = event.get("entries").and_then(Value::as_array) else {
-        return match shared.take(seen(path, &event, trace, false)) {
+        return match shared.take(seen(path, &event, &headers, false)) {
             Answer::Success => (StatusCode::OK, String::new()),
             Answer::Retry => (StatusCode::OK, json!({"status": "RETRY"}).to_string()),
             Answer::Drop => (StatusCode::OK, json!({"status": "DROP"}).to_string()),
@@ -57,7 +58,7 @@ fn event(path: &str, headers: &HeaderMap, body: &Bytes, shared: &Shared) -> (Sta
         if inner.is_string() {
             inner = json!({"data_base64": inner, "topic": event["topic"]});
         }
-        let status = match shared.take(seen(path, &inner, trace, true)) {
+        let status = match shared.take(seen(path, &inner, &headers, true)) {
             Answer::Success => "SUCCESS",
             Answer::Retry | Answer::Fail => "RETRY",
             Answer::Drop => "DROP",
@@ -67,7 +68,7 @@ fn event(path: &str, headers: &HeaderMap, body: &Bytes, shared: &Shared) -> (Sta
     (StatusCode::OK, json!({"statuses": statuses}).to_string())
 }
 
-fn seen(path: &str, event: &Value, trace: &str, bulk: bool) -> Seen {
+fn seen(path: &str, event: &Value, headers: &BTreeMap<String, String>, bulk: bool) -> Seen {
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
     let data = match event["data_base64"].as_str() {
         Some(encoded) => super::data(&decode(encoded)),
@@ -79,7 +80,8 @@ fn seen(path: &str, event: &Value, trace: &str, bulk: bool) -> Seen {
         id: text("id"),
         data,
         content_type: text("datacontenttype"),
-        traceparent: trace.to_owned(),
+        traceparent: headers.get("traceparent").cloned().unwrap_or_default(),
+        headers: headers.clone(),
         bulk,
     }
 }

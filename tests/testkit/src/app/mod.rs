@@ -2,17 +2,25 @@
 
 mod grpc;
 mod http;
+mod scripted;
 mod stream;
+mod tls;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use mecha_proto::runtime::v1 as pb;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::{Mecha, eventually};
+
+pub use scripted::{Asked, Scripted, ScriptedApp};
 
 /// How it talks with the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +61,8 @@ pub struct Seen {
     pub content_type: String,
     /// The trace that the call carried.
     pub traceparent: String,
+    /// The call's headers or metadata; none on a stream.
+    pub headers: BTreeMap<String, String>,
     /// Whether it came with others in one call.
     pub bulk: bool,
 }
@@ -111,9 +121,45 @@ struct Shared {
     wishes: Arc<Vec<Wish>>,
     respond: Respond,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Over gRPC: what its health check answers.
+    healthy: Arc<AtomicBool>,
+    /// Over gRPC: the input bindings that it asks for.
+    bindings: Vec<String>,
+    on_binding: Option<OnBinding>,
 }
 
+type OnBinding = Arc<
+    dyn Fn(
+            &pb::BindingEventRequest,
+            &BTreeMap<String, String>,
+        ) -> Result<pb::BindingEventResponse, tonic::Status>
+        + Send
+        + Sync,
+>;
+
 impl Shared {
+    fn respond_binding(
+        &self,
+        event: pb::BindingEventRequest,
+        headers: BTreeMap<String, String>,
+    ) -> Result<pb::BindingEventResponse, tonic::Status> {
+        match &self.on_binding {
+            Some(respond) => respond(&event, &headers),
+            None => Ok(pb::BindingEventResponse::default()),
+        }
+    }
+
+    fn new(wishes: Vec<Wish>, respond: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self {
+            wishes: Arc::new(wishes),
+            respond: Arc::new(respond),
+            seen: Arc::default(),
+            healthy: Arc::new(AtomicBool::new(true)),
+            bindings: Vec::new(),
+            on_binding: None,
+        }
+    }
+
     /// Remembers an event and gives the answer to it.
     fn take(&self, seen: Seen) -> Answer {
         let answer = (self.respond)(&seen);
@@ -126,6 +172,8 @@ impl Shared {
 pub struct TestApp {
     shared: Shared,
     transport: Transport,
+    /// Whether over TLS.
+    secure: bool,
     /// Its port; 0 when it has none.
     port: u16,
     tasks: Vec<JoinHandle<()>>,
@@ -138,8 +186,42 @@ impl TestApp {
         wishes: Vec<Wish>,
         respond: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Result<Self> {
-        let shared = Shared { wishes: Arc::new(wishes), respond: Arc::new(respond), seen: Arc::default() };
-        let mut app = Self { shared, transport, port: 0, tasks: Vec::new() };
+        Self::listen(transport, Shared::new(wishes, respond), None).await
+    }
+
+    /// Starts one over gRPC with TLS and a certificate of its own.
+    pub async fn start_grpcs(
+        wishes: Vec<Wish>,
+        respond: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::listen(Transport::Grpc, Shared::new(wishes, respond), Some(tls::acceptor()?)).await
+    }
+
+    /// Starts one over gRPC that takes the events of input bindings.
+    pub async fn start_bound(
+        bindings: &[&str],
+        respond: impl Fn(
+            &pb::BindingEventRequest,
+            &BTreeMap<String, String>,
+        ) -> Result<pb::BindingEventResponse, tonic::Status>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Self> {
+        let mut shared = Shared::new(Vec::new(), |_| Answer::Success);
+        shared.bindings = bindings.iter().map(|name| (*name).to_owned()).collect();
+        shared.on_binding = Some(Arc::new(respond));
+        Self::listen(Transport::Grpc, shared, None).await
+    }
+
+    /// Over gRPC: what its health check answers from now on.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.shared.healthy.store(healthy, Ordering::Relaxed);
+    }
+
+    async fn listen(transport: Transport, shared: Shared, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let secure = tls.is_some();
+        let mut app = Self { shared, transport, secure, port: 0, tasks: Vec::new() };
         if transport == Transport::Stream {
             return Ok(app);
         }
@@ -148,7 +230,7 @@ impl TestApp {
         let shared = app.shared.clone();
         app.tasks.push(match transport {
             Transport::Http => tokio::spawn(http::serve(listener, shared)),
-            Transport::Grpc | Transport::Stream => tokio::spawn(grpc::serve(listener, shared)),
+            Transport::Grpc | Transport::Stream => tokio::spawn(grpc::serve(listener, tls, shared)),
         });
         Ok(app)
     }
@@ -157,6 +239,7 @@ impl TestApp {
     pub fn flags(&self) -> Vec<(&'static str, String)> {
         let protocol = match self.transport {
             Transport::Http => "http",
+            Transport::Grpc if self.secure => "grpcs",
             Transport::Grpc => "grpc",
             Transport::Stream => return Vec::new(),
         };
@@ -198,6 +281,12 @@ impl Drop for TestApp {
             task.abort();
         }
     }
+}
+
+/// Headers as text; of several values of one name the last.
+fn texts(headers: &::http::HeaderMap) -> BTreeMap<String, String> {
+    let text = |value: &::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 /// An event's data as JSON where it is JSON, otherwise as text.

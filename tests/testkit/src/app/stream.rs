@@ -44,7 +44,7 @@ async fn answer(
     up: &mpsc::Sender<pb::SubscribeTopicEventsRequestAlpha1>,
 ) {
     let id = event.id.clone();
-    let status = grpc::word(shared.take(grpc::seen(event, String::new()))).unwrap_or(Word::Retry).into();
+    let status = grpc::word(shared.take(grpc::seen(event, Default::default()))).unwrap_or(Word::Retry).into();
     let processed = pb::SubscribeTopicEventsRequestProcessedAlpha1 {
         id,
         status: Some(pb::TopicEventResponse { status }),
