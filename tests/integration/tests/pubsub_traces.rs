@@ -1,5 +1,7 @@
 //! One trace from the publisher to the subscriber, over every broker and in both protocols.
 
+#[path = "support/broker.rs"]
+mod broker;
 #[path = "support/configuration.rs"]
 mod configuration;
 
@@ -8,22 +10,17 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use http::Request;
 use http_body_util::Full;
-use mecha_backends::Redis;
 use mecha_proto::runtime::v1 as pb;
 use mecha_testkit::{Answer, Mecha, OtlpCollector, ReceivedSpan, Seen, TestApp, Transport, Wish, fixture};
 use serde_json::json;
+
+use broker::{Backing, Broker, topic};
 
 const SOON: Duration = Duration::from_secs(20);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 const STATE: &str = "vendor=value,other=1";
 const BAGGAGE: &str = "user=alice,session=1";
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Broker {
-    Memory,
-    Redis,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Publisher {
@@ -36,7 +33,7 @@ struct Run {
     mecha: Mecha,
     collector: OtlpCollector,
     topic: String,
-    _redis: Option<Redis>,
+    _backing: Backing,
     _configuration: tempfile::NamedTempFile,
 }
 
@@ -46,23 +43,13 @@ impl Run {
         let tracing = json!({"tracing": {"samplingRate": "1",
             "otel": {"endpointAddress": collector.addr(), "isSecure": false, "protocol": "grpc"}}});
         let file = configuration::configuration(&tracing);
-        let mut builder = Mecha::builder()
+        let builder = Mecha::builder()
             .app_id("traced")
             .flag("--config", configuration::path(&file))
             .env("OTEL_BSP_SCHEDULE_DELAY", "50");
-        let (mut topic, mut redis) = ("orders".to_owned(), None);
-        builder = match broker {
-            Broker::Memory => builder.plugin("memory").component("ps", "pubsub.in-memory"),
-            Broker::Redis => {
-                let server = Redis::shared()?;
-                topic = format!("{}-orders", server.key_prefix());
-                let addr = server.addr().to_string();
-                let metadata = [("redisHost", addr.as_str()), ("consumerID", server.key_prefix())];
-                let with_redis = builder.plugin("redis").component_with("ps", "pubsub.redis", &metadata);
-                redis = Some(server);
-                with_redis
-            }
-        };
+        let (mut builder, backing) = broker.component(builder, "ps")?;
+        // Brokers that are shared with other tests keep topics apart by their names.
+        let topic = if broker.is_durable() { topic("orders") } else { "orders".to_owned() };
         let metadata = if raw { vec![("rawPayload".to_owned(), "true".to_owned())] } else { Vec::new() };
         let wish = Wish { metadata, bulk, ..Wish::new("ps", &topic) };
         let app = TestApp::start(transport, vec![wish], |_| Answer::Success).await?;
@@ -70,7 +57,7 @@ impl Run {
             builder = builder.flag(flag, value);
         }
         let mecha = builder.start().await?;
-        Ok(Self { app, mecha, collector, topic, _redis: redis, _configuration: file })
+        Ok(Self { app, mecha, collector, topic, _backing: backing, _configuration: file })
     }
 
     async fn publish(&self, publisher: Publisher, traced: bool, raw: bool) -> Result<()> {
@@ -149,8 +136,8 @@ async fn one_trace(broker: Broker, transport: Transport, publisher: Publisher, r
     };
     let server = named(&spans, &path)?;
     ensure!(server.parent_id() == CALLER, "{server:?}");
-    let kind = if broker == Broker::Memory { "pubsub.in-memory publish" } else { "pubsub.redis publish" };
-    ensure!(named(&spans, kind)?.parent_id() == server.span_id(), "{spans:#?}");
+    let kind = format!("{} publish", broker.component_type());
+    ensure!(named(&spans, &kind)?.parent_id() == server.span_id(), "{spans:#?}");
     let consumer = named(&spans, &format!("pubsub/{}", run.topic))?;
     ensure!(consumer.parent_id() == server.span_id(), "{consumer:?}");
     ensure!(consumer.span.trace_state == STATE, "{consumer:?}");
@@ -167,7 +154,7 @@ async fn one_trace(broker: Broker, transport: Transport, publisher: Publisher, r
 #[tokio::test]
 async fn a_publish_and_its_delivery_are_one_trace() {
     let mut failed = Vec::new();
-    for broker in [Broker::Memory, Broker::Redis] {
+    for broker in Broker::ALL {
         for transport in [Transport::Http, Transport::Grpc] {
             for publisher in [Publisher::Http, Publisher::Grpc] {
                 for raw in [false, true] {

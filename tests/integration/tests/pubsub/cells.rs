@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
 use mecha_testkit::{Answer, Seen, Transport, Wish};
 use serde_json::json;
 
-use crate::{Broker, Run, SOON};
+use crate::broker::{Broker, topic};
+use crate::{Run, SOON};
 
 /// What a cell is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,6 @@ pub enum Cell {
     DeadLetter,
     Retry,
     Drop,
-}
-
-/// A topic that no other test uses.
-fn topic(name: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn taken(_: &Seen) -> Answer {

@@ -1,34 +1,26 @@
 //! Messages reach the application: every broker, every transport, every kind of answer, by the same code.
 
+#[path = "../support/broker.rs"]
+mod broker;
 mod cells;
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mecha_backends::Redis;
 use mecha_testkit::{Answer, Mecha, Seen, TestApp, Transport, Wish};
 
+use broker::{Backing, Broker};
 use cells::Cell;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A broker of the matrix.
-#[derive(Debug, Clone, Copy)]
-enum Broker {
-    Memory,
-    Sqlite,
-    Redis,
-}
-
-const BROKERS: [Broker; 3] = [Broker::Memory, Broker::Sqlite, Broker::Redis];
 const TRANSPORTS: [Transport; 3] = [Transport::Http, Transport::Grpc, Transport::Stream];
 
 /// One runtime with one application on one broker.
 struct Run {
     app: TestApp,
     mecha: Mecha,
-    _folder: tempfile::TempDir,
-    _redis: Option<Redis>,
+    _backing: Backing,
 }
 
 impl Run {
@@ -39,40 +31,13 @@ impl Run {
         respond: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Result<Self> {
         let mut app = TestApp::start(transport, wishes, respond).await?;
-        let folder = tempfile::tempdir()?;
-        let mut builder = Mecha::builder().app_id("orders");
-        let mut redis = None;
-        builder = match broker {
-            Broker::Memory => builder.plugin("memory").component("pubsub", "pubsub.in-memory"),
-            Broker::Sqlite => {
-                let file = folder.path().join("messages.db");
-                let file = file.to_str().unwrap_or_default();
-                builder.plugin("sqlite").component_with(
-                    "pubsub",
-                    "pubsub.sqlite",
-                    &[("connectionString", file)],
-                )
-            }
-            Broker::Redis => {
-                let server = Redis::shared()?;
-                let addr = server.addr().to_string();
-                let metadata = [
-                    ("redisHost", addr.as_str()),
-                    ("consumerID", server.key_prefix()),
-                    ("redeliverInterval", "200ms"),
-                    ("processingTimeout", "500ms"),
-                ];
-                let builder = builder.plugin("redis").component_with("pubsub", "pubsub.redis", &metadata);
-                redis = Some(server);
-                builder
-            }
-        };
+        let (mut builder, backing) = broker.component(Mecha::builder().app_id("orders"), "pubsub")?;
         for (flag, value) in app.flags() {
             builder = builder.flag(flag, value);
         }
         let mecha = builder.start().await?;
         app.connect(&mecha).await?;
-        Ok(Self { app, mecha, _folder: folder, _redis: redis })
+        Ok(Self { app, mecha, _backing: backing })
     }
 
     async fn publish(&self, topic: &str, query: &str, content_type: &str, body: &str) -> Result<()> {
@@ -92,7 +57,7 @@ impl Run {
 /// Runs a cell on every broker over every transport that can do it.
 async fn everywhere(cell: Cell) {
     let mut failed = Vec::new();
-    for broker in BROKERS {
+    for broker in Broker::ALL {
         for transport in TRANSPORTS {
             if transport == Transport::Stream && !cell.works_on_streams() {
                 continue;

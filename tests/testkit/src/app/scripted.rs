@@ -187,6 +187,13 @@ impl ScriptedApp {
         Ok(Self { port, asked, server })
     }
 
+    /// Ends it as a kill does: every connection breaks. The port is free once this returns.
+    pub async fn kill(mut self) {
+        self.server.abort();
+        // Cancelled is what it is to be.
+        let _ = (&mut self.server).await;
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port

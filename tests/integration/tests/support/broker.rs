@@ -1,0 +1,77 @@
+//! The brokers that the tests of messages go over, each set up as one component.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use mecha_backends::Redis;
+use mecha_testkit::MechaBuilder;
+use tempfile::TempDir;
+
+/// A topic that no other test uses.
+pub fn topic(name: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broker {
+    Memory,
+    Sqlite,
+    Redis,
+}
+
+/// What stands behind a component; it goes when this is dropped.
+#[derive(Default)]
+pub struct Backing {
+    _folder: Option<TempDir>,
+    _redis: Option<Redis>,
+}
+
+impl Broker {
+    /// Every broker.
+    #[allow(dead_code, reason = "some tests name their brokers")]
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Sqlite, Self::Redis];
+
+    /// The component type.
+    pub fn component_type(self) -> &'static str {
+        match self {
+            Self::Memory => "pubsub.in-memory",
+            Self::Sqlite => "pubsub.sqlite",
+            Self::Redis => "pubsub.redis",
+        }
+    }
+
+    /// Whether messages outlive the runtime that took them.
+    #[allow(dead_code, reason = "not every test kills the runtime")]
+    pub fn is_durable(self) -> bool {
+        self != Self::Memory
+    }
+
+    /// Adds the broker's plugin and a component `name` that brings again soon what was not taken.
+    pub fn component(self, builder: MechaBuilder, name: &str) -> Result<(MechaBuilder, Backing)> {
+        let mut backing = Backing::default();
+        let builder = match self {
+            Self::Memory => builder.plugin("memory").component(name, self.component_type()),
+            Self::Sqlite => {
+                let folder = backing._folder.insert(tempfile::tempdir()?);
+                let file = folder.path().join("messages.db");
+                let metadata =
+                    [("connectionString", file.to_str().unwrap_or_default()), ("visibilityTimeout", "1s")];
+                builder.plugin("sqlite").component_with(name, self.component_type(), &metadata)
+            }
+            Self::Redis => {
+                let server = backing._redis.insert(Redis::shared()?);
+                let addr = server.addr().to_string();
+                let metadata = [
+                    ("redisHost", addr.as_str()),
+                    ("consumerID", server.key_prefix()),
+                    ("redeliverInterval", "200ms"),
+                    ("processingTimeout", "500ms"),
+                ];
+                builder.plugin("redis").component_with(name, self.component_type(), &metadata)
+            }
+        };
+        Ok((builder, backing))
+    }
+}
