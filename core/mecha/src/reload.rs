@@ -45,12 +45,18 @@ async fn take_in(runtime: &Runtime, current: &Declared, found: &Declared) {
     for problem in found.problems.iter().filter(|problem| !current.problems.contains(problem)) {
         tracing::error!("a resource file cannot be used; what it held before stays: {problem}");
     }
-    if found.components == current.components {
-        return;
+    if found.components != current.components {
+        match runtime.redeclare(found.components.clone()).await {
+            Ok(()) => tracing::info!(components = found.components.len(), "resource files were read again"),
+            Err(error) => tracing::error!("resource files were changed and are not taken in: {error}"),
+        }
     }
-    match runtime.redeclare(found.components.clone()).await {
-        Ok(()) => tracing::info!(components = found.components.len(), "resource files were read again"),
-        Err(error) => tracing::error!("resource files were changed and are not taken in: {error}"),
+    // After the components, which they may name.
+    if found.subscriptions != current.subscriptions {
+        let subscriptions =
+            found.subscriptions.iter().map(|(subscription, _)| subscription.clone()).collect();
+        runtime.redeclare_subscriptions(subscriptions);
+        tracing::info!(subscriptions = found.subscriptions.len(), "subscriptions were read again");
     }
 }
 

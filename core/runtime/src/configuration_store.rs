@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::call::{Call, CallError};
 use crate::component::Component;
-use crate::inbound::{Feed, Flow, Pending, Pump};
+use crate::inbound::{Feed, Flow, FlowWatch, Pending, Pump};
 use crate::observe::Operation;
 
 /// A configuration store.
@@ -69,7 +69,7 @@ impl ConfigurationStore {
         };
         let source = self.call_on(&open, call, SUBSCRIBE, |store, context| feed.open(store, context)).await?;
         let (flow, flowing) = watch::channel(Flow::On);
-        Pump::start_on(call.app.clone(), self.clone(), feed, flowing, (open, source));
+        Pump::start_on(call.app.clone(), self.clone(), feed, FlowWatch::of(flowing), (open, source));
         Ok(ConfigurationWatch { changes, _flow: flow })
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mecha_plugin_api::{Capability, Error};
 use mecha_plugin_host::{Change, Generation};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::App;
@@ -27,6 +28,8 @@ pub(crate) struct Lifecycle {
     observer: PluginObserver,
     drain_deadline: Duration,
     registry: Arc<ArcSwap<Registry>>,
+    /// Told of every new snapshot.
+    changed: watch::Sender<()>,
     /// In the order of their definitions, secret stores first: the others may refer to them.
     components: Vec<Slot>,
     /// Every generation that is not retired, the one to prefer first.
@@ -74,9 +77,10 @@ impl Lifecycle {
         observer: PluginObserver,
         drain_deadline: Duration,
         registry: Arc<ArcSwap<Registry>>,
+        changed: watch::Sender<()>,
     ) -> Self {
         let (components, generations, retiring) = (Vec::new(), Vec::new(), TaskTracker::new());
-        Self { app, env, observer, drain_deadline, registry, components, generations, retiring }
+        Self { app, env, observer, drain_deadline, registry, changed, components, generations, retiring }
     }
 
     /// Declares components; they open at the next [`Lifecycle::apply`].
@@ -316,6 +320,7 @@ impl Lifecycle {
             slot.component.clone().register(&mut registry);
         }
         self.registry.store(Arc::new(registry));
+        self.changed.send_replace(());
     }
 
     /// Remembers that a component left `old`, maybe with calls still in flight.

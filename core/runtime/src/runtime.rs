@@ -191,12 +191,14 @@ impl Runtime {
         let observers = ObserverSource::new(telemetry.clone(), metrics.clone(), logger, config.slow_poll);
         let definitions = definitions(&config.app, &config.configuration, &config.components)?;
         let registry = Arc::new(ArcSwap::from_pointee(Registry::default()));
+        let changed = signal::Sender::new(());
         let mut lifecycle = Lifecycle::new(
             config.app.clone(),
             Arc::new(config.env),
             observers.plugins(),
             config.drain_deadline,
             registry.clone(),
+            changed.clone(),
         );
         for definition in &definitions {
             let components = factory::components(definition, &observers);
@@ -211,8 +213,12 @@ impl Runtime {
         check_missing(config.missing_type, &lifecycle)?;
         check_secret_scopes(&config.configuration, &registry.load());
 
-        let shared =
-            Shared { app: config.app.clone(), telemetry: telemetry.clone(), registry: registry.clone() };
+        let shared = Shared {
+            app: config.app.clone(),
+            telemetry: telemetry.clone(),
+            registry: registry.clone(),
+            changed,
+        };
         let application = Application::new(shared, config.connection.channel()?, config.subscriptions);
         let (stop_watching, stopped) = signal::channel(());
         let (redeclare, redeclared) = mpsc::channel(1);
@@ -348,6 +354,11 @@ impl Runtime {
     pub async fn stop_application(&self) {
         self.configuration_watches.close();
         self.application.stop().await;
+    }
+
+    /// Takes in the subscriptions that are declared now, in place of what was: new ones start before old ones end.
+    pub fn redeclare_subscriptions(&self, subscriptions: Vec<mecha_resources::Subscription>) {
+        self.application.redeclare(subscriptions);
     }
 
     /// Takes in what is declared now, in place of what was: each component that changed opens anew before the old one goes.

@@ -1,7 +1,7 @@
 //! The application's side: what it subscribes to, and everything that is brought to it.
 //!
 //! `start.rs` holds the order of the start. A subscription becomes a [`topic::TopicFeed`], an input binding a
-//! [`binding::BindingFeed`]; `inbound/` keeps them running. Whether they run at all is one signal, [`Flow`], which the
+//! [`binding::BindingFeed`]; `running.rs` keeps what runs equal to what is declared, `inbound/` keeps each running. Whether they run at all is one signal, [`Flow`], which the
 //! application's health and the end of the process turn.
 
 mod binding;
@@ -9,6 +9,7 @@ mod bulk;
 mod configuration;
 mod health;
 mod received;
+mod running;
 mod start;
 mod stream;
 mod target;
@@ -20,14 +21,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mecha_app_channel::AppChannel;
-use mecha_events::SubscriptionSpec;
+use mecha_events::subscription::in_scope;
+use mecha_events::{RuleCompiler, SubscriptionSpec};
 use mecha_observability::Telemetry;
 use mecha_resources::Subscription;
 use tokio::sync::watch;
 
 use crate::App;
-use crate::inbound::{Flow, Pump};
+use crate::inbound::Flow;
 use crate::registry::Registry;
+use running::Running;
 use stream::Streams;
 
 pub use start::StartSettings;
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) app: Arc<App>,
     pub(crate) telemetry: Telemetry,
     pub(crate) registry: Arc<ArcSwap<Registry>>,
+    /// Told of every change of what is declared.
+    pub(crate) changed: watch::Sender<()>,
 }
 
 /// How the application's health is probed.
@@ -60,24 +65,29 @@ pub(crate) struct Application {
     shared: Arc<Shared>,
     channel: Option<Arc<AppChannel>>,
     flow: watch::Sender<Flow>,
-    pumps: Mutex<Vec<Pump>>,
-    /// Subscriptions of resources.
-    declared: Vec<Subscription>,
-    subscribed: Mutex<Vec<Arc<SubscriptionSpec>>>,
+    running: Mutex<Running>,
+    /// Subscriptions of resources that are for this application.
+    declared: Mutex<Vec<SubscriptionSpec>>,
     streams: Streams,
 }
 
 impl Application {
     pub(crate) fn new(shared: Shared, channel: Option<AppChannel>, declared: Vec<Subscription>) -> Self {
+        let declared = usable(declared, &shared.app.id);
         Self {
             shared: Arc::new(shared),
             channel: channel.map(Arc::new),
             flow: watch::Sender::new(Flow::On),
-            pumps: Mutex::default(),
-            declared,
-            subscribed: Mutex::default(),
+            running: Mutex::default(),
+            declared: Mutex::new(declared),
             streams: Streams::default(),
         }
+    }
+
+    /// Takes in the subscriptions that resources declare now.
+    pub(crate) fn redeclare(&self, declared: Vec<Subscription>) {
+        *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = usable(declared, &self.shared.app.id);
+        self.shared.changed.send_replace(());
     }
 
     /// The channel; `None` when the application is never called.
@@ -87,17 +97,9 @@ impl Application {
 
     /// The subscriptions that run, those of streams last.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<SubscriptionSpec>> {
-        let mut running = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut running = self.running().subscriptions();
         running.extend(self.streams.subscriptions());
         running
-    }
-
-    fn subscribed(&self, spec: Arc<SubscriptionSpec>) {
-        self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).push(spec);
-    }
-
-    fn keep(&self, pump: Pump) {
-        self.pumps.lock().unwrap_or_else(PoisonError::into_inner).push(pump);
     }
 
     /// Ends when the application is not well; never, where nobody asks it.
@@ -110,9 +112,22 @@ impl Application {
     /// Takes nothing more in, and waits for what is with the application.
     pub(crate) async fn stop(&self) {
         self.flow.send_replace(Flow::Off);
-        let pumps = std::mem::take(&mut *self.pumps.lock().unwrap_or_else(PoisonError::into_inner));
+        let pumps = self.running().take();
         for pump in pumps.into_iter().chain(self.streams.close()) {
             pump.ended().await;
         }
     }
+}
+
+/// The subscriptions of resources that are for an application. One that cannot be used is left out.
+fn usable(declared: Vec<Subscription>, app_id: &str) -> Vec<SubscriptionSpec> {
+    let compiler = RuleCompiler::new();
+    let spec = |resource: Subscription| match SubscriptionSpec::declarative(&resource, &compiler) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            tracing::error!("subscription {} cannot be used: {error}", resource.name);
+            None
+        }
+    };
+    in_scope(declared, app_id).into_iter().filter_map(spec).collect()
 }

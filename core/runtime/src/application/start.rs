@@ -1,24 +1,19 @@
 //! The order of the start: the application's port, its health, its subscriptions, its input bindings.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mecha_app_channel::{AppChannel, AppError, HttpApp};
-use mecha_events::subscription::{effective, in_scope, read_programmatic};
+use mecha_app_channel::{AppChannel, AppError};
+use mecha_events::subscription::read_programmatic;
 use mecha_events::{RuleCompiler, SubscriptionError, SubscriptionSpec};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::Application;
-use super::binding::BindingFeed;
 use super::health::watch_health;
-use super::target::Target;
-use super::topic::TopicFeed;
-use crate::inbound::{Flow, Pump};
+use crate::inbound::Flow;
 use crate::runtime::AppConnection;
-use crate::{InputBinding, PubSub};
 
 /// Between two looks at the application's port.
 const LOOK: Duration = Duration::from_millis(50);
@@ -84,8 +79,37 @@ impl Application {
         } else {
             tracing::info!("Skipping programmatic dapr configuration loading");
         }
-        self.start_subscriptions(channel, settings.ask_subscriptions).await;
-        self.start_bindings(channel, settings.binding_timeout).await;
+        let asked = if settings.ask_subscriptions {
+            self.asked(channel, &RuleCompiler::new()).await
+        } else {
+            tracing::warn!("Skipping programmatic subscription loading");
+            Vec::new()
+        };
+        // Seen from here on: what changes while everything is started is taken in right after.
+        let changes = self.shared.changed.subscribe();
+        self.refresh_subscriptions(&asked, channel);
+        self.refresh_bindings(channel, settings.binding_timeout).await;
+        tokio::spawn(self.clone().follow(channel.clone(), asked, settings.binding_timeout, changes));
+    }
+
+    /// Keeps what runs equal to what is declared, until the end.
+    async fn follow(
+        self: Arc<Self>,
+        channel: Arc<AppChannel>,
+        asked: Vec<SubscriptionSpec>,
+        patience: Duration,
+        mut changes: watch::Receiver<()>,
+    ) {
+        let mut flow = self.flow.subscribe();
+        loop {
+            tokio::select! {
+                // An error of either means that its sender is gone, which is the end as well.
+                _ = flow.wait_for(|flow| *flow == Flow::Off) => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            self.refresh_subscriptions(&asked, &channel);
+            self.refresh_bindings(&channel, patience).await;
+        }
     }
 
     /// Applications answer it with what they host of actors; a failure is theirs to see.
@@ -95,78 +119,6 @@ impl Application {
         {
             tracing::debug!("the application has no configuration for us: {error}");
         }
-    }
-
-    async fn start_subscriptions(self: &Arc<Self>, channel: &Arc<AppChannel>, ask: bool) {
-        let compiler = RuleCompiler::new();
-        let asked = if ask {
-            self.asked(channel, &compiler).await
-        } else {
-            tracing::warn!("Skipping programmatic subscription loading");
-            Vec::new()
-        };
-        let mut started: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for spec in effective(self.declared(&compiler), asked) {
-            let (pubsub, topic) = (spec.pubsub.clone(), spec.topic.clone());
-            if self.start_subscription(spec, channel) {
-                started.entry(pubsub).or_default().push(topic);
-            }
-        }
-        for (pubsub, topics) in started {
-            // Go's form of a list within brackets, as daprd has it.
-            let topics = topics.join(" ");
-            tracing::info!("app is subscribed to the following topics: [[{topics}]] through pubsub={pubsub}");
-        }
-    }
-
-    fn start_subscription(self: &Arc<Self>, spec: SubscriptionSpec, channel: &Arc<AppChannel>) -> bool {
-        let (pubsub, topic) = (spec.pubsub.clone(), spec.topic.clone());
-        let Some(broker) = self.shared.registry.load().declared_pubsubs.get(pubsub.as_str()).cloned() else {
-            tracing::error!(component = %pubsub, "pubsub {pubsub} is not found; topic {topic} is not subscribed");
-            return false;
-        };
-        if !broker.may_subscribe(&topic) {
-            tracing::error!(component = %pubsub, "Failed to start subscription for pubsub {pubsub}, topic {topic}: subscription to topic '{topic}' on pubsub '{pubsub}' is not allowed");
-            return false;
-        }
-        let spec = Arc::new(spec);
-        self.subscribed(spec.clone());
-        self.keep(self.feed(spec, broker, Target::App(channel.clone()), self.flow.subscribe()));
-        true
-    }
-
-    /// Starts one subscription's feed.
-    pub(super) fn feed(
-        self: &Arc<Self>,
-        spec: Arc<SubscriptionSpec>,
-        broker: Arc<PubSub>,
-        target: Target,
-        flow: watch::Receiver<Flow>,
-    ) -> Pump {
-        let name = format!("{}/{}", spec.pubsub, spec.topic);
-        let raw_payload = spec.raw_payload();
-        let feed = TopicFeed {
-            shared: self.shared.clone(),
-            spec,
-            broker: broker.clone(),
-            target,
-            raw_payload,
-            flow: flow.clone(),
-            name,
-        };
-        Pump::start(self.shared.app.clone(), broker, Arc::new(feed), flow)
-    }
-
-    /// The subscriptions of resources that are for this application.
-    fn declared(&self, compiler: &RuleCompiler) -> Vec<SubscriptionSpec> {
-        let mut specs = Vec::new();
-        for resource in in_scope(self.declared.iter().cloned(), &self.shared.app.id) {
-            match SubscriptionSpec::declarative(&resource, compiler) {
-                Ok(spec) => specs.push(spec),
-                Err(error) => tracing::error!("subscription {} cannot be used: {error}", resource.name),
-            }
-        }
-        specs
     }
 
     /// The subscriptions that the application answers with.
@@ -198,68 +150,6 @@ impl Application {
             Vec::new()
         })
     }
-
-    async fn start_bindings(self: &Arc<Self>, channel: &Arc<AppChannel>, patience: Duration) {
-        let bindings: Vec<_> = self.shared.registry.load().input_bindings.values().cloned().collect();
-        if bindings.is_empty() {
-            return;
-        }
-        let wanted = match &**channel {
-            AppChannel::Grpc(app) => match timeout(patience, app.input_bindings()).await {
-                Ok(Ok(wanted)) => wanted,
-                Ok(Err(error)) => {
-                    tracing::error!("error getting list of bindings from app: {error}");
-                    Vec::new()
-                }
-                Err(_) => {
-                    tracing::error!(
-                        "the application did not answer ListInputBindings within {patience:?}; --app-binding-options-timeout sets the limit"
-                    );
-                    Vec::new()
-                }
-            },
-            AppChannel::Http(_) => Vec::new(),
-        };
-        for binding in bindings {
-            let settings = binding.settings();
-            let route = settings.route.clone().unwrap_or_else(|| binding.name().to_owned());
-            let wants = match (settings.is_input, &**channel) {
-                (Some(true), _) => true,
-                (Some(false), _) => continue,
-                (None, AppChannel::Grpc(_)) => wanted.iter().any(|name| name == binding.name()),
-                (None, AppChannel::Http(app)) => wants(app, &route, patience).await,
-            };
-            if !wants {
-                tracing::info!("app has not subscribed to binding {}.", binding.name());
-                continue;
-            }
-            self.start_binding(binding, route, channel);
-        }
-    }
-
-    fn start_binding(self: &Arc<Self>, binding: Arc<InputBinding>, route: String, channel: &Arc<AppChannel>) {
-        tracing::info!(component = %binding.name(), "reading from input binding");
-        let feed = BindingFeed {
-            shared: self.shared.clone(),
-            channel: channel.clone(),
-            binding: binding.clone(),
-            route,
-        };
-        self.keep(Pump::start(self.shared.app.clone(), binding, Arc::new(feed), self.flow.subscribe()));
-    }
-}
-
-/// Whether an application that speaks HTTP wants a binding's events; one that cannot be asked does not.
-async fn wants(app: &HttpApp, route: &str, patience: Duration) -> bool {
-    let reason = match timeout(patience, app.wants_binding(route)).await {
-        Ok(Ok(wants)) => return wants,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {patience:?}; --app-binding-options-timeout sets the limit"),
-    };
-    tracing::error!(
-        "could not invoke OPTIONS method on input binding subscription endpoint \"{route}\": {reason}"
-    );
-    false
 }
 
 /// Waits for an answer as long as it takes, and says so now and then.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Application;
 use super::target::{StreamEvent, Target};
-use crate::inbound::{Flow, Pump};
+use crate::inbound::{Flow, FlowWatch, Pump};
 
 /// Events that may wait for a slow stream; those beyond wait with the broker.
 const WAITING: usize = 16;
@@ -136,7 +136,7 @@ impl Application {
             return Err(StreamError::Closed);
         }
         tracing::info!("Subscribing to pubsub '{pubsub}' topic '{topic}'");
-        let pump = self.feed(spec.clone(), broker, Target::Stream(sender), flow.subscribe());
+        let pump = self.feed(spec.clone(), broker, Target::Stream(sender), FlowWatch::of(flow.subscribe()));
         open.next += 1;
         let number = open.next;
         open.streams.insert(number, Stream { spec, flow: flow.clone(), pump });

@@ -11,12 +11,11 @@ use mecha_observability::names;
 use mecha_plugin_api::pubsub::{PubSubObject, PublishRequest, SubscribeRequest};
 use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
 use mecha_plugin_api::{AbiFuture, CallContext, Metadata};
-use tokio::sync::watch;
 
 use super::Shared;
 use super::received::{Carried, received};
 use super::target::{Target, TargetError};
-use crate::inbound::{Feed, Flow, Gathering, Pending, settlement};
+use crate::inbound::{Feed, FlowWatch, Gathering, Pending, settlement};
 use crate::{Call, PubSub};
 
 /// Messages of one subscription that may be with the application at once, unless its metadata says otherwise.
@@ -34,7 +33,7 @@ pub(crate) struct TopicFeed {
     pub(crate) target: Target,
     /// As in Dapr a value that is no boolean fails each message, not the subscription.
     pub(crate) raw_payload: Result<bool, MetadataError>,
-    pub(crate) flow: watch::Receiver<Flow>,
+    pub(crate) flow: FlowWatch,
     pub(crate) name: String,
 }
 
@@ -231,7 +230,7 @@ impl TopicFeed {
     /// The application failed on it: a dead letter where there is a topic for it, otherwise it comes again.
     pub(super) async fn failed(&self, delivery: &Delivery, call: &Call) -> Ended {
         // At the end of the process a failure is no verdict on the message: the next process gets it.
-        if *self.flow.borrow() == Flow::Off {
+        if self.flow.is_over() {
             return Ended::AGAIN;
         }
         match self.dead_letter(delivery, call).await {

@@ -5,6 +5,7 @@
 //! generation it opens there before it gives the old source up. `lanes.rs` keeps deliveries of one ordering key in order,
 //! `settling.rs` tells the source what became of them.
 
+mod flow;
 mod lanes;
 mod pump;
 mod settling;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
 use mecha_plugin_api::{AbiFuture, CallContext};
 
-pub(crate) use pump::{Flow, Pump};
+pub(crate) use flow::{Flow, FlowEnd, FlowWatch};
+pub(crate) use pump::Pump;
 
 /// A future behind a trait object.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::lanes::{Held, Lanes};
 use super::settling::Settling;
-use super::{Feed, Gathering, settlement};
+use super::{Feed, Flow, FlowWatch, Gathering, settlement};
 use crate::App;
 use crate::component::Component;
 use crate::drain::Open;
@@ -22,17 +22,6 @@ use crate::drain::Open;
 const PULL: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// Whether feeds should run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// They should.
-    On,
-    /// Not now: what is out is finished, nothing new is taken.
-    Paused,
-    /// Never again.
-    Off,
-}
 
 /// A running feed; dropped, it runs on until its flow ends.
 pub(crate) struct Pump(JoinHandle<()>);
@@ -43,7 +32,7 @@ impl Pump {
         app: Arc<App>,
         component: Arc<Component<C, S>>,
         feed: Arc<dyn Feed<C>>,
-        flow: watch::Receiver<Flow>,
+        flow: FlowWatch,
     ) -> Self {
         Self(tokio::spawn(Running { app, component, feed, flow, first: None }.run()))
     }
@@ -53,10 +42,15 @@ impl Pump {
         app: Arc<App>,
         component: Arc<Component<C, S>>,
         feed: Arc<dyn Feed<C>>,
-        flow: watch::Receiver<Flow>,
+        flow: FlowWatch,
         first: (Arc<Open<C>>, SourceObject),
     ) -> Self {
         Self(tokio::spawn(Running { app, component, feed, flow, first: Some(first) }.run()))
+    }
+
+    /// Whether it came to its end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_finished()
     }
 
     /// Waits for its end, which the flow must have asked for.
@@ -71,7 +65,7 @@ struct Running<C: CapabilityObject, S> {
     app: Arc<App>,
     component: Arc<Component<C, S>>,
     feed: Arc<dyn Feed<C>>,
-    flow: watch::Receiver<Flow>,
+    flow: FlowWatch,
     first: Option<(Arc<Open<C>>, SourceObject)>,
 }
 
@@ -82,18 +76,10 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
         // The feed that was moved away from, finishing what it has out.
         let finishing = TaskTracker::new();
         loop {
-            // An error means that nobody is left who could want the feed.
-            if self.flow.has_changed().is_err() {
-                break;
-            }
-            let flow = *self.flow.borrow_and_update();
-            match flow {
+            match self.flow.current() {
                 Flow::Off => break,
                 Flow::Paused => {
-                    // An error means that the sender is gone, which is the end.
-                    if self.flow.changed().await.is_err() {
-                        break;
-                    }
+                    self.flow.changed().await;
                     continue;
                 }
                 Flow::On => {}
@@ -102,7 +88,7 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
             let Some(open) = self.component.hold() else {
                 tokio::select! {
                     moved = moves.changed() => if moved.is_err() { break },
-                    changed = self.flow.changed() => if changed.is_err() { break },
+                    () = self.flow.changed() => {}
                 }
                 continue;
             };
@@ -159,7 +145,7 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
         *pause = (*pause * 2).min(LONGEST_PAUSE);
         tokio::select! {
             () = sleep => {}
-            _ = self.flow.changed() => {}
+            () = self.flow.changed() => {}
         }
     }
 }
@@ -189,14 +175,14 @@ struct Tap<C> {
 
 impl<C: CapabilityObject> Tap<C> {
     /// Pulls and hands out until the component moves, the flow changes or the source fails.
-    async fn pull(&self, flow: &mut watch::Receiver<Flow>, moves: &mut watch::Receiver<u64>) -> End {
+    async fn pull(&self, flow: &mut FlowWatch, moves: &mut watch::Receiver<u64>) -> End {
         let (mut pause, mut has_read) = (FIRST_PAUSE, false);
         loop {
             let pulled = tokio::select! {
                 biased;
-                // Errors of both mean that their senders are gone, which is the end as well.
+                // An error means that the component is gone, which is the end as well.
                 _ = moves.changed() => return End::Asked,
-                _ = flow.changed() => return End::Asked,
+                () = flow.changed() => return End::Asked,
                 pulled = self.next() => pulled,
             };
             match pulled {
@@ -211,7 +197,7 @@ impl<C: CapabilityObject> Tap<C> {
                     tokio::select! {
                         () = sleep => {}
                         _ = moves.changed() => return End::Asked,
-                        _ = flow.changed() => return End::Asked,
+                        () = flow.changed() => return End::Asked,
                     }
                 }
                 Err(error) => {
