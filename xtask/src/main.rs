@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask build`, `run`, `test`, `check`, `bench`.
 
+mod backends;
 mod bench;
 mod build;
 mod check;
@@ -7,6 +8,7 @@ mod deny;
 mod fixtures;
 mod lay;
 mod run;
+mod selection;
 mod shell;
 mod test;
 mod tests_output;

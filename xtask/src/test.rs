@@ -5,23 +5,25 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result};
-use mecha_backends::{REDIS_VARIABLE, Redis};
 
+use crate::selection::Selection;
 use crate::shell::Shell;
 use crate::tests_output::Totals;
 use crate::workspace::Workspace;
-use crate::{build, fixtures};
+use crate::{backends, build, fixtures};
 
 /// Builds, starts what the tests need, runs those that the filters name, and stops what it started.
 pub(crate) fn run(shell: &Shell, workspace: &Workspace, filters: &[String]) -> Result<()> {
     build::for_tests(shell, workspace)?;
     fixtures::build(shell, workspace)?;
-    let redis = shell.task("start redis", || Ok(Redis::start()?))?;
-    println!("    {REDIS_VARIABLE}={}", redis.addr());
+    let selection = Selection::of(workspace, filters);
+    let running = backends::start(shell, &selection.back_ends(workspace))?;
 
     let mut command = shell.cargo(&[]);
-    command.args(Selection::of(workspace, filters).args());
-    command.env(REDIS_VARIABLE, redis.addr().to_string());
+    command.args(selection.args());
+    running.variables().for_each(|(name, value)| {
+        command.env(name, value);
+    });
     run_tests(shell, &mut command)
     // The back ends are dropped, and thereby stopped, whatever the tests' result or a Ctrl-C made of them.
 }
@@ -36,63 +38,4 @@ fn run_tests(shell: &Shell, command: &mut Command) -> Result<()> {
         println!("{}", totals.line());
     }
     result
-}
-
-/// What the filters stand for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Selection {
-    packages: Vec<String>,
-    files: Vec<String>,
-    names: Vec<String>,
-}
-
-impl Selection {
-    fn of(workspace: &Workspace, filters: &[String]) -> Self {
-        let mut selection = Self::default();
-        for filter in filters {
-            if let Some(package) = workspace.package(filter) {
-                selection.packages.push(package.name.clone());
-            } else if workspace.has_test_file(filter) {
-                selection.files.push(filter.clone());
-            } else {
-                selection.names.push(filter.clone());
-            }
-        }
-        selection
-    }
-
-    fn args(&self) -> Vec<String> {
-        let mut args = vec!["test".to_owned()];
-        if self.packages.is_empty() {
-            args.push("--workspace".to_owned());
-        }
-        args.extend(self.packages.iter().flat_map(|package| ["--package".to_owned(), package.clone()]));
-        args.extend(self.files.iter().flat_map(|file| ["--test".to_owned(), file.clone()]));
-        // Every test program runs, so that one failure does not hide another; what a passing test printed, such as a
-        // measured figure, is shown as well.
-        args.extend(["--no-fail-fast", "--", "--show-output"].map(str::to_owned));
-        args.extend(self.names.iter().cloned());
-        args
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(filters: &[&str]) -> String {
-        let filters: Vec<_> = filters.iter().map(|filter| (*filter).to_owned()).collect();
-        Selection::of(&Workspace::find().unwrap(), &filters).args().join(" ")
-    }
-
-    #[test]
-    fn filters_are_packages_test_files_or_parts_of_names() {
-        assert_eq!(args(&[]), "test --workspace --no-fail-fast -- --show-output");
-        assert_eq!(args(&["gateway"]), "test --package mecha-gateway --no-fail-fast -- --show-output");
-        assert_eq!(
-            args(&["dependency_rule"]),
-            "test --workspace --test dependency_rule --no-fail-fast -- --show-output"
-        );
-        assert_eq!(args(&["xtask", "etag"]), "test --package xtask --no-fail-fast -- --show-output etag");
-    }
 }

@@ -59,6 +59,7 @@ pub(crate) struct Package {
 struct Target {
     name: String,
     kind: Vec<String>,
+    src_path: PathBuf,
 }
 
 impl Workspace {
@@ -98,12 +99,27 @@ impl Workspace {
     /// Whether some crate has an integration test of this name.
     pub(crate) fn has_test_file(&self, name: &str) -> bool {
         let mut targets = self.packages.iter().flat_map(|package| &package.targets);
-        targets.any(|target| target.name == name && target.kind.iter().any(|kind| kind == "test"))
+        targets.any(|target| target.name == name && target.is_test_file())
+    }
+
+    /// The first source of each program of tests: of these packages, or of all when none is named; of these test files
+    /// alone when some are.
+    pub(crate) fn test_programs(&self, packages: &[String], files: &[String]) -> Vec<&Path> {
+        let packages = self.packages.iter().filter(|it| packages.is_empty() || packages.contains(&it.name));
+        let targets = packages.flat_map(|package| &package.targets);
+        let is_chosen = |it: &&Target| files.is_empty() || (it.is_test_file() && files.contains(&it.name));
+        targets.filter(is_chosen).map(|target| target.src_path.as_path()).collect()
     }
 
     /// Where a build of this profile lands.
     pub(crate) fn profile_dir(&self, profile: Profile) -> PathBuf {
         self.target.join(profile.folder())
+    }
+}
+
+impl Target {
+    fn is_test_file(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "test")
     }
 }
 

@@ -46,7 +46,9 @@ fn run(invocation: Invocation) -> Result<ExitCode> {
     match invocation {
         Invocation::Run(resolved) => on_runtime(&resolved.clone(), serve::serve(*resolved)),
         Invocation::PluginInspect { file } => on_one_thread(plugin::inspect(&file)),
-        Invocation::PluginCheck { file } => on_one_thread(plugin::check(&file)),
+        Invocation::PluginCheck { file, component } => {
+            on_one_thread(plugin::check(&file, component.as_deref()))
+        }
         Invocation::ConfigShow(resolved) => print(&render(&resolved.settings, &resolved.origins)),
         Invocation::Components(resolved) => print(&components::list(&resolved)?),
         Invocation::Wait { http_port } => on_one_thread(wait::for_outbound(http_port)),

@@ -6,7 +6,6 @@
 //! [`Change`]s and never takes a component away.
 
 pub mod capability;
-pub mod conformance;
 mod error;
 mod generation;
 mod host;

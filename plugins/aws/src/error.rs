@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use mecha_plugin_api::{Error, ErrorKind};
 
@@ -33,7 +33,7 @@ impl Failure {
         Self {
             kind: known_kind(code).unwrap_or(fallback),
             code: Some(code.to_owned()),
-            field: credential_field(code),
+            field: field_of(code),
             text: format!("{code}: {}", text.unwrap_or("no message")),
         }
     }
@@ -48,8 +48,8 @@ impl Failure {
         self.kind
     }
 
-    /// Whether it says that nobody with these credentials is known, rather than that they lack one right.
-    pub(crate) fn is_about_credentials(&self) -> bool {
+    /// Whether it is about the component's metadata: unknown credentials or the wrong region, rather than one lacking right.
+    pub(crate) fn is_about_component(&self) -> bool {
         self.field.is_some()
     }
 
@@ -74,16 +74,18 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        if let Some(text) = missing_credentials(&error) {
-            return Self { field: Some("accessKey"), ..Self::new(ErrorKind::DENIED, text) };
+        if let Some(failure) = missing_credentials(&error) {
+            return failure;
         }
         match &error {
-            SdkError::ServiceError(context) => {
-                refusal(context.err(), context.raw().status().as_u16())
-            }
+            SdkError::ServiceError(context) => refusal(context.err(), context.raw().status().as_u16()),
             SdkError::TimeoutError(_) => Self::new(ErrorKind::TIMEOUT, chain(&error)),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::new(ErrorKind::TIMEOUT, chain(&error)),
-            SdkError::DispatchFailure(failure) if failure.is_io() => Self::new(ErrorKind::UNAVAILABLE, chain(&error)),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                Self::new(ErrorKind::TIMEOUT, chain(&error))
+            }
+            SdkError::DispatchFailure(failure) if failure.is_io() => {
+                Self::new(ErrorKind::UNAVAILABLE, chain(&error))
+            }
             SdkError::ConstructionFailure(_) => Self::new(ErrorKind::INVALID, chain(&error)),
             SdkError::ResponseError(context) if context.raw().status().is_server_error() => {
                 Self::new(ErrorKind::UNAVAILABLE, chain(&error))
@@ -107,7 +109,7 @@ fn refusal(error: &impl ProvideErrorMetadata, status: u16) -> Failure {
         _ => ErrorKind::INTERNAL,
     };
     let kind = code.as_deref().and_then(known_kind).unwrap_or(by_status);
-    let field = code.as_deref().and_then(credential_field);
+    let field = code.as_deref().and_then(field_of);
     let text = match (&code, error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => format!("{code} (status {status})"),
@@ -121,31 +123,58 @@ fn refusal(error: &impl ProvideErrorMetadata, status: u16) -> Failure {
 /// with `AWS.SimpleQueueService.` or a namespace and `#`.
 fn known_kind(code: &str) -> Option<ErrorKind> {
     let kind = match short(code) {
-        "QueueDoesNotExist" | "NonExistentQueue" | "NoSuchBucket" | "NoSuchKey" | "NoSuchVersion" | "NotFound" => {
-            ErrorKind::NOT_FOUND
+        "QueueDoesNotExist" | "NonExistentQueue" | "NoSuchBucket" | "NoSuchKey" | "NoSuchVersion"
+        | "NotFound" => ErrorKind::NOT_FOUND,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "InvalidSecurity"
+        | "OptInRequired"
+        | "KmsAccessDenied" => ErrorKind::DENIED,
+        "RequestThrottled"
+        | "Throttling"
+        | "ThrottlingException"
+        | "SlowDown"
+        | "OverLimit"
+        | "KmsThrottled"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded" => ErrorKind::THROTTLED,
+        "ServiceUnavailable" | "InternalError" | "InternalFailure" | "ServiceFailure" => {
+            ErrorKind::UNAVAILABLE
         }
-        "AccessDenied" | "AccessDeniedException" | "InvalidSecurity" | "OptInRequired" | "KmsAccessDenied" => {
-            ErrorKind::DENIED
-        }
-        "RequestThrottled" | "Throttling" | "ThrottlingException" | "SlowDown" | "OverLimit" | "KmsThrottled"
-        | "TooManyRequestsException" | "RequestLimitExceeded" => ErrorKind::THROTTLED,
-        "ServiceUnavailable" | "InternalError" | "InternalFailure" | "ServiceFailure" => ErrorKind::UNAVAILABLE,
         "RequestTimeout" | "RequestTimeoutException" => ErrorKind::TIMEOUT,
-        "InvalidMessageContents" | "InvalidParameterValue" | "InvalidParameterValueException" | "MissingParameter"
-        | "BatchRequestTooLong" | "EntityTooLarge" | "InvalidAttributeName" | "InvalidAttributeValue"
-        | "UnsupportedOperation" | "ReceiptHandleIsInvalid" | "MessageNotInflight" => ErrorKind::INVALID,
-        other => return credential_field(other).map(|_| ErrorKind::DENIED),
+        "InvalidMessageContents"
+        | "InvalidParameterValue"
+        | "InvalidParameterValueException"
+        | "MissingParameter"
+        | "BatchRequestTooLong"
+        | "EntityTooLarge"
+        | "InvalidAttributeName"
+        | "InvalidAttributeValue"
+        | "UnsupportedOperation"
+        | "ReceiptHandleIsInvalid"
+        | "MessageNotInflight" => ErrorKind::INVALID,
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect" => ErrorKind::INVALID,
+        other => return field_of(other).map(|_| ErrorKind::DENIED),
     };
     Some(kind)
 }
 
-/// The field that the service found fault with, for codes that are about who calls.
-fn credential_field(code: &str) -> Option<&'static str> {
+/// The field that the service found fault with, for codes that are about who calls and where.
+fn field_of(code: &str) -> Option<&'static str> {
     match short(code) {
-        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" | "NotSignedUp" => Some("accessKey"),
+        "InvalidAccessKeyId"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "NotSignedUp"
+        // versitygw's own.
+        | "XAdminUserNotFound" => Some("accessKey"),
         "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => Some("secretKey"),
-        "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired" => Some("sessionToken"),
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" => Some("region"),
+        "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired" => {
+            Some("sessionToken")
+        }
         _ => None,
     }
 }
@@ -154,13 +183,26 @@ fn short(code: &str) -> &str {
     code.rsplit(['.', '#']).next().unwrap_or(code)
 }
 
-fn missing_credentials(error: &(dyn StdError + 'static)) -> Option<String> {
-    let cause = causes(error).find(|cause| cause.is::<CredentialsError>())?;
-    Some(format!("no credentials: {}", chain(cause)))
+/// A request that was not sent because there was nobody to sign it for.
+fn missing_credentials(error: &(dyn StdError + 'static)) -> Option<Failure> {
+    let cause = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>())?;
+    let text = format!("no credentials: {}", chain(cause));
+    let is_away = |cause: &(dyn StdError + 'static)| {
+        cause.downcast_ref::<ConnectorError>().is_some_and(ConnectorError::is_io)
+    };
+    Some(match cause {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            Failure { field: Some("accessKey"), ..Failure::new(ErrorKind::DENIED, text) }
+        }
+        CredentialsError::ProviderTimedOut(_) => Failure::new(ErrorKind::TIMEOUT, text),
+        _ if causes(cause).any(is_away) => Failure::new(ErrorKind::UNAVAILABLE, text),
+        // A role that may not be assumed, a profile that cannot be read.
+        _ => Failure::new(ErrorKind::DENIED, text),
+    })
 }
 
 /// An error and its causes in one line. The SDK's errors hold no keys and no payload.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     for cause in causes(error) {
         let cause = cause.to_string();
@@ -196,7 +238,8 @@ mod tests {
 
     #[test]
     fn wrong_credentials_name_their_field() {
-        let of = |code| Failure::of_entry(code, Some("no"), true).into_error("send").field().map(str::to_owned);
+        let of =
+            |code| Failure::of_entry(code, Some("no"), true).into_error("send").field().map(str::to_owned);
         assert_eq!(of("InvalidClientTokenId").as_deref(), Some("accessKey"));
         assert_eq!(of("SignatureDoesNotMatch").as_deref(), Some("secretKey"));
         assert_eq!(of("ExpiredToken").as_deref(), Some("sessionToken"));

@@ -1,7 +1,6 @@
 //! The part of a component's metadata that every AWS type has: region, endpoint and who calls.
 
 use std::fmt;
-use std::path::Path;
 
 use mecha_plugin_api::{ComponentSpec, Error, Result};
 
@@ -52,7 +51,9 @@ impl fmt::Debug for Identity {
 impl AwsSettings {
     /// Reads the shared fields.
     pub(crate) fn read(spec: &ComponentSpec) -> Result<Self> {
-        if let Some(field) = ["trustAnchorArn", "trustProfileArn"].into_iter().find(|name| spec.text(name).is_some()) {
+        if let Some(field) =
+            ["trustAnchorArn", "trustProfileArn"].into_iter().find(|name| spec.text(name).is_some())
+        {
             return Err(Error::invalid("IAM Roles Anywhere is not supported").with_field(field));
         }
         Ok(Self {
@@ -101,7 +102,7 @@ fn identity(spec: &ComponentSpec) -> Result<Identity> {
 /// An address with its scheme; without one it is `https`, or `http` where `disableSSL` says so.
 fn endpoint(spec: &ComponentSpec, name: &str) -> Result<Option<String>> {
     let Some(text) = spec.text(name) else { return Ok(None) };
-    let text = text.trim().trim_end_matches('/');
+    let text = text.trim();
     let full = match (text.contains("://"), spec.flag("disableSSL")) {
         (true, _) => text.to_owned(),
         (false, true) => format!("http://{text}"),
@@ -111,24 +112,26 @@ fn endpoint(spec: &ComponentSpec, name: &str) -> Result<Option<String>> {
         .parse()
         .map_err(|error| Error::invalid(format!("'{text}' is not an address: {error}")).with_field(name))?;
     match uri.scheme_str() {
-        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(Some(full)),
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {
+            Ok(Some(full.trim_end_matches('/').to_owned()))
+        }
         _ => Err(Error::invalid(format!("'{text}' is not an http or https address")).with_field(name)),
     }
 }
 
 /// A whole number between two bounds.
-pub(crate) fn number(spec: &ComponentSpec, name: &str, default: i32, range: std::ops::RangeInclusive<i32>) -> Result<i32> {
+pub(crate) fn number(
+    spec: &ComponentSpec,
+    name: &str,
+    default: i32,
+    range: std::ops::RangeInclusive<i32>,
+) -> Result<i32> {
     let value: i32 = spec.parsed(name, default)?;
     if range.contains(&value) {
         return Ok(value);
     }
     let message = format!("{value} is not between {} and {}", range.start(), range.end());
     Err(Error::invalid(message).with_field(name))
-}
-
-/// Whether a path can be read; the error names the request's field.
-pub(crate) fn file_error(path: &Path, error: &std::io::Error) -> Error {
-    Error::invalid(format!("{}: {error}", path.display())).with_field("filePath")
 }
 
 #[cfg(test)]
@@ -138,7 +141,11 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<AwsSettings> {
-        AwsSettings::read(&ComponentSpec::new("q", "bindings.aws.sqs", Metadata::from_iter(pairs.iter().copied())))
+        AwsSettings::read(&ComponentSpec::new(
+            "q",
+            "bindings.aws.sqs",
+            Metadata::from_iter(pairs.iter().copied()),
+        ))
     }
 
     #[test]
@@ -153,16 +160,23 @@ mod tests {
 
     #[test]
     fn no_secret_is_printed() {
-        let settings = read(&[("accessKey", "AKIA-open"), ("secretKey", "hush"), ("sessionToken", "t0k")]).unwrap();
+        let settings =
+            read(&[("accessKey", "AKIA-open"), ("secretKey", "hush"), ("sessionToken", "t0k")]).unwrap();
         let printed = format!("{settings:?}");
-        assert!(!printed.contains("hush") && !printed.contains("t0k") && !printed.contains("AKIA"), "{printed}");
+        assert!(
+            !printed.contains("hush") && !printed.contains("t0k") && !printed.contains("AKIA"),
+            "{printed}"
+        );
     }
 
     #[test]
     fn an_endpoint_gets_a_scheme_and_nonsense_is_refused() {
         let of = |pairs: &[(&str, &str)]| read(pairs).map(|settings| settings.endpoint);
         assert_eq!(of(&[("endpoint", "host:1/")]).unwrap().as_deref(), Some("https://host:1"));
-        assert_eq!(of(&[("endpoint", "host:1"), ("disableSSL", "true")]).unwrap().as_deref(), Some("http://host:1"));
+        assert_eq!(
+            of(&[("endpoint", "host:1"), ("disableSSL", "true")]).unwrap().as_deref(),
+            Some("http://host:1")
+        );
         assert_eq!(of(&[("Endpoint", "http://host:1")]).unwrap().as_deref(), Some("http://host:1"));
         for wrong in ["ftp://host", "http://", "a b"] {
             let error = of(&[("endpoint", wrong)]).unwrap_err();

@@ -18,6 +18,8 @@ mod source;
 
 pub(crate) use self::binding::SqsBinding;
 pub(crate) use self::pubsub::SqsPubSub;
+#[cfg(test)]
+pub(crate) use self::source::SqsSource;
 
 /// Most messages in one request.
 const BATCH: usize = 10;

@@ -67,6 +67,14 @@ pub enum BackendError {
         /// How many were tried.
         tries: usize,
     },
+    /// A server refused what was asked of it.
+    #[error("{request} was answered with {answer}")]
+    Refused {
+        /// What was asked.
+        request: String,
+        /// Status and text of the answer.
+        answer: String,
+    },
     /// Anything else that the system refused.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -76,7 +76,8 @@ fn run(program: &str, args: &[&str], more: &[&str]) -> Result<bool> {
     Ok(status.success())
 }
 
-fn find(name: &str) -> Option<PathBuf> {
+/// The program's path, where it is on `PATH`.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     find_in(&env::var_os("PATH")?, name)
 }
 

@@ -1,14 +1,30 @@
 //! Real servers for tests: each is found or installed, started on a free loopback port, and stopped when dropped.
 //!
 //! One file a back end. A new one describes its command and what an answer from a ready server looks like; finding,
-//! installing, starting, waiting, stopping and restarting are shared ([`process`], [`install`]).
+//! installing, fetching, starting, waiting, stopping and restarting are shared ([`process`], [`instance`], [`install`],
+//! [`fetch`]).
 
+mod elasticmq;
 mod error;
+mod fetch;
+mod go;
+mod http;
 mod install;
+mod instance;
+mod kafka;
+mod maven;
+mod optional;
 mod port;
 mod process;
 mod redis;
+mod toxiproxy;
+mod versitygw;
 
+pub use elasticmq::{ElasticMq, SQS_VARIABLE};
 pub use error::{BackendError, Result};
+pub use kafka::{KAFKA_SASL_VARIABLE, KAFKA_VARIABLE, Kafka};
+pub use optional::optional;
 pub use port::free_port;
 pub use redis::{REDIS_VARIABLE, Redis};
+pub use toxiproxy::{Proxy, Toxic, Toxiproxy, Way};
+pub use versitygw::{S3_ACCESS_KEY_VARIABLE, S3_SECRET_KEY_VARIABLE, S3_VARIABLE, Versitygw};

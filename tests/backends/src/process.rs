@@ -66,7 +66,8 @@ impl Drop for ServerProcess {
     }
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines of an output.
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")

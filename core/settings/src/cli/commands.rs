@@ -14,7 +14,7 @@ pub(super) enum Command {
     ConfigShow,
     Components,
     PluginInspect(PathBuf),
-    PluginCheck(PathBuf),
+    PluginCheck { file: PathBuf, component: Option<PathBuf> },
     Help(String),
 }
 
@@ -29,7 +29,14 @@ Every flag may have one dash or two. A setting that has no flag can be set in
 the settings folder (--config-dir) or as MECHA__SECTION__KEY in the environment.";
 
 const INSPECT_EXAMPLE: &str = "Example:\n  mecha plugin inspect plugins/libmecha_plugin_redis.so";
-const CHECK_EXAMPLE: &str = "Example:\n  mecha plugin check plugins/libmecha_plugin_redis.so";
+const CHECK_EXAMPLE: &str = "\
+Examples:
+  mecha plugin check plugins/libmecha_plugin_memory.so
+  mecha plugin check --conformance plugins/libmecha_plugin_redis.so --component component.yaml
+
+Without --component only the types that open without metadata are checked. The file holds
+Component resources; {env:NAME}, {folder}, {here} and {unique} in their values stand for an
+environment variable, a temporary folder, the file's own folder and a text of this run.";
 const PLUGIN_EXAMPLE: &str = "Example:\n  mecha plugin inspect plugins/libmecha_plugin_memory.so";
 const CONFIG_EXAMPLE: &str = "Example:\n  mecha config show --config-dir ./configs --profile jaeger";
 const COMPONENTS_EXAMPLE: &str = "Example:\n  mecha components --resources-path ./components";
@@ -58,7 +65,10 @@ fn by_clap(args: &[String]) -> Result<Command, Error> {
     let file = |matches: &clap::ArgMatches| matches.get_one::<PathBuf>("FILE").cloned().unwrap_or_default();
     match plugin.subcommand() {
         Some(("inspect", matches)) => Ok(Command::PluginInspect(file(matches))),
-        Some(("check", matches)) => Ok(Command::PluginCheck(file(matches))),
+        Some(("check", matches)) => {
+            let component = matches.get_one::<PathBuf>("component").cloned();
+            Ok(Command::PluginCheck { file: file(matches), component })
+        }
         _ => Ok(Command::Help(help_of(&Command::Run))),
     }
 }
@@ -121,7 +131,20 @@ fn plugin() -> ClapCommand {
             ClapCommand::new("check")
                 .about("Load a plugin library, check its layout and run the conformance checks")
                 .after_help(CHECK_EXAMPLE)
-                .arg(file),
+                .arg(file)
+                .arg(
+                    Arg::new("conformance")
+                        .long("conformance")
+                        .action(ArgAction::SetTrue)
+                        .help("Run the conformance checks; they always run"),
+                )
+                .arg(
+                    Arg::new("component")
+                        .long("component")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("The components to check: Dapr Component resources, YAML or JSON"),
+                ),
         )
 }
 

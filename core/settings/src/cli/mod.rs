@@ -32,6 +32,8 @@ pub enum Invocation {
     PluginCheck {
         /// The file.
         file: PathBuf,
+        /// Components to check; without them the types that open without metadata are.
+        component: Option<PathBuf>,
     },
     /// Print the merged settings with their origins ([`crate::render`]).
     ConfigShow(Box<Resolved>),
@@ -82,7 +84,7 @@ impl Invocation {
         match command {
             Command::Help(text) => Ok(Self::Help(text)),
             Command::PluginInspect(file) => Ok(Self::PluginInspect { file }),
-            Command::PluginCheck(file) => Ok(Self::PluginCheck { file }),
+            Command::PluginCheck { file, component } => Ok(Self::PluginCheck { file, component }),
             Command::Run | Command::ConfigShow | Command::Components => {
                 let scanned = scan::scan(rest)?;
                 if scanned.help {

@@ -105,7 +105,16 @@ fn looks_at_plugins() {
         Invocation::PluginInspect { file } => assert_eq!(file, PathBuf::from("a.so")),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(parse(&["plugin", "check", "a.so"]), Ok(Invocation::PluginCheck { .. })));
+    match parse(&["plugin", "check", "--conformance", "a.so", "--component", "c.yaml"]).unwrap() {
+        Invocation::PluginCheck { file, component } => {
+            assert_eq!((file, component), (PathBuf::from("a.so"), Some(PathBuf::from("c.yaml"))));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(
+        parse(&["plugin", "check", "a.so"]),
+        Ok(Invocation::PluginCheck { component: None, .. })
+    ));
     for args in [&["plugin"][..], &["plugin", "inspect"], &["plugin", "inspct", "a"], &["config"], &["serve"]]
     {
         assert!(matches!(parse(args), Err(Error::Usage(_))), "{args:?}");

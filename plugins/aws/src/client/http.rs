@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -51,7 +52,11 @@ async fn make(trust: Trust) -> Result<SharedHttpClient> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
     let pool = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
@@ -66,7 +71,10 @@ struct PooledClient(Pool);
 
 impl HttpClient for PooledClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(PooledConnector { pool: self.0.clone(), read_timeout: settings.read_timeout() })
+        SharedHttpConnector::new(PooledConnector {
+            pool: self.0.clone(),
+            read_timeout: settings.read_timeout(),
+        })
     }
 }
 
@@ -102,11 +110,14 @@ fn failure(error: legacy::Error) -> ConnectorError {
     let is_late = causes(&error).any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
     });
-    let failed = if is_late { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) };
+    let failed =
+        if is_late { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) };
     if connecting { failed.never_connected() } else { failed }
 }
 
 /// An error and everything behind it.
-pub(crate) fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+pub(crate) fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }

@@ -12,7 +12,7 @@ use mecha_plugin_api::{ComponentSpec, ErrorKind, Result};
 
 use super::queue::Queue;
 use super::settings::{SqsSettings, is_fifo};
-use crate::client::{Shared, configure};
+use crate::client::{Shared, ask, configure};
 use crate::error::Failure;
 
 /// Past the wait that a receive asked for, its answer is given up.
@@ -47,7 +47,8 @@ impl SqsClient {
             return Ok(queue);
         }
         let asked = self.requests.get_queue_url().queue_name(name);
-        let answer = asked.set_queue_owner_aws_account_id(self.settings.account_id.clone()).send().await?;
+        let asked = asked.set_queue_owner_aws_account_id(self.settings.account_id.clone());
+        let answer = ask(asked.send()).await?;
         self.remember(name, answer.queue_url)
     }
 
@@ -60,22 +61,24 @@ impl SqsClient {
                 if is_fifo(name) {
                     creation = creation.attributes(QueueAttributeName::FifoQueue, "true");
                 }
-                self.remember(name, creation.send().await?.queue_url)
+                self.remember(name, ask(creation.send()).await?.queue_url)
             }
             found => found,
         }
     }
 
-    /// Forgets a queue whose address turned out to lead nowhere.
-    pub(crate) fn forget(&self, queue: &Queue) {
-        self.queues().remove(&queue.name);
+    /// Forgets a queue, so that it is looked up anew: it may be gone.
+    pub(crate) fn forget(&self, name: &str) {
+        self.queues().remove(name);
     }
 
     /// Whether SQS answers these credentials; lacking the right to list queues is an answer.
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
-        let answer = self.requests.list_queues().max_results(1).send().await;
-        match answer.map_err(Failure::from) {
-            Err(failure) if failure.kind() != ErrorKind::DENIED || failure.is_about_credentials() => Err(failure),
+        let answer = ask(self.requests.list_queues().max_results(1).send()).await;
+        match answer {
+            Err(failure) if failure.kind() != ErrorKind::DENIED || failure.is_about_component() => {
+                Err(failure)
+            }
             _ => Ok(()),
         }
     }
@@ -85,7 +88,8 @@ impl SqsClient {
     }
 
     fn remember(&self, name: &str, url: Option<String>) -> Result<Arc<Queue>, Failure> {
-        let url = url.ok_or_else(|| Failure::new(ErrorKind::INTERNAL, "sqs answered no address for the queue"))?;
+        let url =
+            url.ok_or_else(|| Failure::new(ErrorKind::INTERNAL, "sqs answered no address for the queue"))?;
         let fresh = || Arc::new(Queue::new(self.requests.clone(), self.polls.clone(), name.to_owned(), url));
         Ok(self.queues().entry(name.to_owned()).or_insert_with(fresh).clone())
     }

@@ -41,14 +41,16 @@ pub(crate) fn read(mut message: Message, topic: &str, fifo: bool) -> Option<Inco
         Some(BASE64) => STANDARD.decode(&body).map_or_else(|_| Buf::from(body), Buf::from),
         _ => Buf::from(body),
     };
-    let mut metadata: Metadata = own.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect();
+    let mut metadata: Metadata =
+        own.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect();
     metadata.insert("messageId", message_id.as_str());
     for (fact, name) in FACTS {
         if let Some(value) = system.get(fact) {
             metadata.insert(*name, value.as_str());
         }
     }
-    let receives: u32 = system.get(&System::ApproximateReceiveCount).and_then(|count| count.parse().ok()).unwrap_or(1);
+    let receives: u32 =
+        system.get(&System::ApproximateReceiveCount).and_then(|count| count.parse().ok()).unwrap_or(1);
     let group = system.get(&System::MessageGroupId).filter(|_| fifo);
     let delivery = Delivery {
         id: 0,
@@ -99,7 +101,9 @@ mod tests {
 
     #[test]
     fn an_encoded_body_comes_back_as_it_was() {
-        let of = |body: &str| Message::builder().receipt_handle("r").body(body).message_attributes(ENCODING, attribute(BASE64));
+        let of = |body: &str| {
+            Message::builder().receipt_handle("r").body(body).message_attributes(ENCODING, attribute(BASE64))
+        };
         let incoming = read(of("/wA=").build(), "t", false).unwrap();
         assert_eq!(&*incoming.delivery.data, b"\xff\x00");
         assert_eq!(incoming.delivery.metadata.get(ENCODING), None);

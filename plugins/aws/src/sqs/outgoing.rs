@@ -50,7 +50,13 @@ pub(crate) struct Rules<'a> {
 }
 
 /// A message of a call; `own` metadata stands before that of the whole request.
-pub(crate) fn message(context: &CallContext, data: &[u8], request: &Metadata, own: &Metadata, rules: Rules<'_>) -> Result<Outgoing> {
+pub(crate) fn message(
+    context: &CallContext,
+    data: &[u8],
+    request: &Metadata,
+    own: &Metadata,
+    rules: Rules<'_>,
+) -> Result<Outgoing> {
     let find = |name: &str| own.get(name).or_else(|| request.get(name)).filter(|value| !value.is_empty());
     let mut attributes = attributes(context, request, own)?;
     let body = match std::str::from_utf8(data) {
@@ -67,7 +73,8 @@ pub(crate) fn message(context: &CallContext, data: &[u8], request: &Metadata, ow
         let message = format!("{} headers, of which sqs carries {MOST_ATTRIBUTES}", attributes.len());
         return Err(Error::invalid(message).with_field("metadata"));
     }
-    let carried: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len()).sum();
+    let carried: usize =
+        attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len()).sum();
     let size = body.len() + carried;
     if size > LARGEST {
         let message = format!("{size} bytes with its headers, of which sqs takes {LARGEST}");
@@ -100,7 +107,10 @@ fn attributes(context: &CallContext, request: &Metadata, own: &Metadata) -> Resu
             return Err(Error::invalid(message).with_field("metadata"));
         }
         if !value.chars().all(is_carried) {
-            return Err(Error::invalid(format!("the value of '{name}' has characters that sqs does not carry")).with_field("metadata"));
+            return Err(Error::invalid(format!(
+                "the value of '{name}' has characters that sqs does not carry"
+            ))
+            .with_field("metadata"));
         }
         let name = if is_trace(name) { name.to_ascii_lowercase() } else { name.to_owned() };
         attributes.insert(name, value.to_owned());
@@ -147,7 +157,8 @@ fn delay<'m>(find: impl Fn(&str) -> Option<&'m str>) -> Result<Option<i32>> {
     let Some((name, text)) = given else { return Ok(None) };
     match text.trim().parse() {
         Ok(delay) if (0..=LONGEST_DELAY).contains(&delay) => Ok(Some(delay)),
-        _ => Err(Error::invalid(format!("'{text}' is not a number of seconds up to {LONGEST_DELAY}")).with_field(name)),
+        _ => Err(Error::invalid(format!("'{text}' is not a number of seconds up to {LONGEST_DELAY}"))
+            .with_field(name)),
     }
 }
 
@@ -169,7 +180,13 @@ mod tests {
 
     #[test]
     fn headers_go_along_and_instructions_do_not() {
-        let pairs = [("kind", "new"), ("rawPayload", "true"), ("cloudevent.id", "1"), ("Baggage", "a=b"), ("empty", "")];
+        let pairs = [
+            ("kind", "new"),
+            ("rawPayload", "true"),
+            ("cloudevent.id", "1"),
+            ("Baggage", "a=b"),
+            ("empty", ""),
+        ];
         let message = made(b"x", &pairs, STANDARD_QUEUE).unwrap();
         assert_eq!((value(&message, "kind"), value(&message, "baggage")), (Some("new"), Some("a=b")));
         assert!(value(&message, TRACEPARENT).unwrap().starts_with("00-0101"));
@@ -199,7 +216,10 @@ mod tests {
         assert!(message.deduplication.is_some());
         let pairs = [("messageGroupId", "customer"), ("messageDeduplicationId", "7")];
         let message = made(b"x", &pairs, FIFO).unwrap();
-        assert_eq!((message.group.as_deref(), message.deduplication.as_deref()), (Some("customer"), Some("7")));
+        assert_eq!(
+            (message.group.as_deref(), message.deduplication.as_deref()),
+            (Some("customer"), Some("7"))
+        );
         assert_eq!(made(b"x", &[("partitionKey", "p")], FIFO).unwrap().group.as_deref(), Some("p"));
         assert_eq!(made(b"x", &[], Rules { content_based: true, ..FIFO }).unwrap().deduplication, None);
         assert_eq!(made(b"x", &[], STANDARD_QUEUE).unwrap().group, None);

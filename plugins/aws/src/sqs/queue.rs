@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry as Change, DeleteMessageBatchRequestEntry as Deletion,
-    Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry as Entry,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry as Change,
+    DeleteMessageBatchRequestEntry as Deletion, Message, MessageSystemAttributeName, QueueAttributeName,
+    SendMessageBatchRequestEntry as Entry,
 };
 use futures_util::stream::{self, StreamExt as _};
 use mecha_plugin_api::ErrorKind;
@@ -14,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::outgoing::Outgoing;
 use super::settings::{Receiving, is_fifo};
 use super::{BATCH, CONCURRENCY};
+use crate::client::ask;
 use crate::error::Failure;
 
 const LONGEST_HIDDEN: u64 = 43_200;
@@ -49,40 +51,54 @@ impl Queue {
         asked.await.copied().unwrap_or(false)
     }
 
+    /// Whether the queue answers; lacking the right to read its attributes is an answer.
+    pub(crate) async fn ping(&self) -> Result<(), Failure> {
+        match self.attribute(QueueAttributeName::QueueArn).await {
+            Err(failure) if failure.kind() != ErrorKind::DENIED || failure.is_about_component() => {
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// One attribute of the queue; `None` when it has no such attribute.
     pub(crate) async fn attribute(&self, name: QueueAttributeName) -> Result<Option<String>, Failure> {
         let asked = self.requests.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
-        Ok(asked.send().await?.attributes.and_then(|mut attributes| attributes.remove(&name)))
+        Ok(ask(asked.send()).await?.attributes.and_then(|mut attributes| attributes.remove(&name)))
     }
 
     /// Sets one attribute of the queue.
     pub(crate) async fn set_attribute(&self, name: QueueAttributeName, value: &str) -> Result<(), Failure> {
-        self.requests.set_queue_attributes().queue_url(&self.url).attributes(name, value).send().await?;
-        Ok(())
+        let request = self.requests.set_queue_attributes().queue_url(&self.url).attributes(name, value);
+        ask(request.send()).await.map(drop)
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn drop_for_test(&self) {
+        self.requests.delete_queue().queue_url(&self.url).send().await.unwrap();
     }
 
     /// Sends one message.
     pub(crate) async fn send_one(&self, message: Outgoing) -> Result<(), Failure> {
         let request = self.requests.send_message().queue_url(&self.url).message_body(message.body);
-        request
+        let request = request
             .set_message_attributes(Some(message.attributes).filter(|attributes| !attributes.is_empty()))
             .set_message_group_id(message.group)
             .set_message_deduplication_id(message.deduplication)
-            .set_delay_seconds(message.delay)
-            .send()
-            .await?;
-        Ok(())
+            .set_delay_seconds(message.delay);
+        ask(request.send()).await.map(drop)
     }
 
     /// Sends up to ten messages in one request; the results stand in the messages' places.
     pub(crate) async fn send_batch(&self, messages: Vec<Outgoing>) -> Vec<Result<(), Failure>> {
         let count = messages.len();
-        let entries = messages.into_iter().enumerate().map(|(place, message)| entry(place, message)).collect();
+        let entries =
+            messages.into_iter().enumerate().map(|(place, message)| entry(place, message)).collect();
         let sent = match entries {
             Err(failure) => Err(failure),
             Ok(entries) => {
                 let request = self.requests.send_message_batch().queue_url(&self.url);
-                request.set_entries(Some(entries)).send().await.map_err(Failure::from)
+                ask(request.set_entries(Some(entries)).send()).await
             }
         };
         match sent {
@@ -113,7 +129,7 @@ impl Queue {
         if self.is_fifo() {
             request = request.receive_request_attempt_id(uuid::Uuid::new_v4().to_string());
         }
-        Ok(request.send().await?.messages.unwrap_or_default())
+        Ok(ask(request.send()).await?.messages.unwrap_or_default())
     }
 
     /// Deletes messages by their receipts, ten a request.
@@ -123,17 +139,23 @@ impl Queue {
     }
 
     async fn delete_batch(&self, receipts: Vec<String>) -> Result<(), Failure> {
-        let build = |(place, receipt): (usize, &String)| Deletion::builder().id(place.to_string()).receipt_handle(receipt).build();
-        let entries = receipts.iter().enumerate().map(build).collect::<Result<Vec<_>, _>>().map_err(unbuildable)?;
+        let build = |(place, receipt): (usize, &String)| {
+            Deletion::builder().id(place.to_string()).receipt_handle(receipt).build()
+        };
+        let entries =
+            receipts.iter().enumerate().map(build).collect::<Result<Vec<_>, _>>().map_err(unbuildable)?;
         let request = self.requests.delete_message_batch().queue_url(&self.url);
-        let answer = request.set_entries(Some(entries)).send().await?;
+        let answer = ask(request.set_entries(Some(entries)).send()).await?;
         // What the service could not delete for reasons of its own is worth one more request.
         let again: Vec<_> = answer.failed.iter().filter(|entry| !entry.sender_fault).collect();
-        let mut failures: Vec<_> = answer.failed.iter().filter(|entry| entry.sender_fault).map(failure).map(Err).collect();
+        let mut failures: Vec<_> =
+            answer.failed.iter().filter(|entry| entry.sender_fault).map(failure).map(Err).collect();
         for entry in again {
-            let Some(receipt) = entry.id.parse::<usize>().ok().and_then(|place| receipts.get(place)) else { continue };
+            let Some(receipt) = entry.id.parse::<usize>().ok().and_then(|place| receipts.get(place)) else {
+                continue;
+            };
             let request = self.requests.delete_message().queue_url(&self.url).receipt_handle(receipt);
-            failures.push(request.send().await.map(drop).map_err(Failure::from));
+            failures.push(ask(request.send()).await.map(drop));
         }
         first_failure(failures)
     }
@@ -153,13 +175,15 @@ impl Queue {
         let request = self.requests.change_message_visibility_batch().queue_url(&self.url);
         let sent = match hidden.iter().enumerate().map(build).collect::<Result<Vec<_>, _>>() {
             Err(error) => Err(unbuildable(error)),
-            Ok(entries) => request.set_entries(Some(entries)).send().await.map_err(Failure::from),
+            Ok(entries) => ask(request.set_entries(Some(entries)).send()).await,
         };
         match sent {
             Err(failure) => hidden.into_iter().map(|(receipt, _)| (receipt, failure.clone())).collect(),
             Ok(answer) => {
                 let receipt = |place: usize| hidden.get(place).map(|(receipt, _)| receipt.clone());
-                refused(&answer.failed).filter_map(|(place, failure)| Some((receipt(place)?, failure))).collect()
+                refused(&answer.failed)
+                    .filter_map(|(place, failure)| Some((receipt(place)?, failure)))
+                    .collect()
             }
         }
     }
@@ -207,7 +231,7 @@ fn chunks<T>(items: Vec<T>) -> Vec<Vec<T>> {
 
 /// SQS counts in seconds; a part of one is rounded up, so that nothing comes too early.
 fn whole_seconds(time: Duration) -> i32 {
-    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     i32::try_from(seconds.min(LONGEST_HIDDEN)).unwrap_or(i32::MAX)
 }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::stream::{self, StreamExt as _};
 use mecha_plugin_api::ErrorKind;
 use tokio::sync::oneshot;
 
@@ -52,18 +53,20 @@ impl Sender {
         if starts {
             tokio::spawn(self.clone().run());
         }
-        answered.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::UNAVAILABLE, "the plugin is shutting down")))
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(ErrorKind::UNAVAILABLE, "the plugin is shutting down")))
     }
 
-    /// Sends several messages in their order and tells what became of each.
+    /// Sends several messages and tells what became of each; one batch after the other where their order counts.
     pub(crate) async fn send_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), Failure>> {
         let mut messages: VecDeque<_> = messages.into();
-        let mut results = Vec::with_capacity(messages.len());
-        while !messages.is_empty() {
+        let batches = std::iter::from_fn(|| {
             let batch = next_batch(&mut messages, |message| message.size);
-            results.extend(self.request(batch).await);
-        }
-        results
+            (!batch.is_empty()).then(|| self.request(batch))
+        });
+        let concurrency = if self.queue.is_fifo() { 1 } else { CONCURRENCY };
+        stream::iter(batches).buffered(concurrency).collect::<Vec<_>>().await.concat()
     }
 
     async fn run(self: Arc<Self>) {

@@ -9,6 +9,8 @@ use crate::metadata::{AwsSettings, number};
 
 const DEFAULT_VISIBILITY: i32 = 30;
 const LONGEST_VISIBILITY: i32 = 43_200;
+/// Dapr's, and shorter than a closing subscription waits: what a cut off receive takes with it would stay hidden for long.
+const DEFAULT_POLL: i32 = 2;
 const LONGEST_POLL: i32 = 20;
 const MOST_RECEIVES: i32 = 1000;
 const LONGEST_NAME: usize = 80;
@@ -72,8 +74,9 @@ impl SqsSettings {
 
 impl Receiving {
     fn read(spec: &ComponentSpec) -> Result<Self> {
-        let visibility = number(spec, "messageVisibilityTimeout", DEFAULT_VISIBILITY, 1..=LONGEST_VISIBILITY)?;
-        let wait = number(spec, "messageWaitTimeSeconds", LONGEST_POLL, 1..=LONGEST_POLL)?;
+        let visibility =
+            number(spec, "messageVisibilityTimeout", DEFAULT_VISIBILITY, 1..=LONGEST_VISIBILITY)?;
+        let wait = number(spec, "messageWaitTimeSeconds", DEFAULT_POLL, 1..=LONGEST_POLL)?;
         let batch = BATCH as i32;
         let max = number(spec, "messageMaxNumber", batch, 1..=batch)?;
         Ok(Self { visibility: seconds(visibility), wait: seconds(wait), max: max.unsigned_abs() as usize })
@@ -142,20 +145,24 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<SqsSettings> {
-        SqsSettings::read(&ComponentSpec::new("q", "pubsub.aws.sqs", Metadata::from_iter(pairs.iter().copied())))
+        SqsSettings::read(&ComponentSpec::new(
+            "q",
+            "pubsub.aws.sqs",
+            Metadata::from_iter(pairs.iter().copied()),
+        ))
     }
 
     #[test]
-    fn defaults_poll_long_and_in_batches() {
+    fn defaults_poll_in_batches() {
         let receiving = read(&[]).unwrap().receiving;
-        assert_eq!(receiving, Receiving { visibility: seconds(30), wait: seconds(20), max: 10 });
+        assert_eq!(receiving, Receiving { visibility: seconds(30), wait: seconds(2), max: 10 });
     }
 
     #[test]
     fn a_subscription_overrides_the_component() {
         let receiving = read(&[("messageVisibilityTimeout", "60")]).unwrap().receiving;
         let own = receiving.with(&Metadata::from_iter([("messageMaxNumber", "1")])).unwrap();
-        assert_eq!(own, Receiving { visibility: seconds(60), wait: seconds(20), max: 1 });
+        assert_eq!(own, Receiving { visibility: seconds(60), wait: seconds(2), max: 1 });
         assert!(receiving.with(&Metadata::from_iter([("messageMaxNumber", "11")])).is_err());
     }
 

@@ -57,7 +57,7 @@ impl Run {
 /// Runs a cell on every broker over every transport that can do it.
 async fn everywhere(cell: Cell) {
     let mut failed = Vec::new();
-    for broker in Broker::ALL {
+    for broker in Broker::all() {
         for transport in TRANSPORTS {
             if transport == Transport::Stream && !cell.works_on_streams() {
                 continue;

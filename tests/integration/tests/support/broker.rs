@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use mecha_backends::Redis;
+use mecha_backends::{ElasticMq, KAFKA_VARIABLE, Kafka, Redis, SQS_VARIABLE};
 use mecha_testkit::MechaBuilder;
 use tempfile::TempDir;
 
@@ -19,6 +19,8 @@ pub enum Broker {
     Memory,
     Sqlite,
     Redis,
+    Kafka,
+    Sqs,
 }
 
 /// What stands behind a component; it goes when this is dropped.
@@ -26,12 +28,27 @@ pub enum Broker {
 pub struct Backing {
     _folder: Option<TempDir>,
     _redis: Option<Redis>,
+    _kafka: Option<Kafka>,
+    _sqs: Option<ElasticMq>,
 }
 
 impl Broker {
-    /// Every broker.
+    /// Every broker that this machine has: Kafka and SQS take too long to start for each test, so each is the shared one or
+    /// none.
     #[allow(dead_code, reason = "some tests name their brokers")]
-    pub const ALL: [Self; 3] = [Self::Memory, Self::Sqlite, Self::Redis];
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::Memory, Self::Sqlite, Self::Redis];
+        for (broker, variable) in [(Self::Kafka, KAFKA_VARIABLE), (Self::Sqs, SQS_VARIABLE)] {
+            if std::env::var(variable).is_ok() {
+                all.push(broker);
+            } else {
+                let is_ci = std::env::var("CI").as_deref() == Ok("true");
+                assert!(!is_ci, "{variable} is not set, and CI must not skip tests");
+                eprintln!("skipped on {broker:?}: {variable} names no broker");
+            }
+        }
+        all
+    }
 
     /// The component type.
     pub fn component_type(self) -> &'static str {
@@ -39,6 +56,8 @@ impl Broker {
             Self::Memory => "pubsub.in-memory",
             Self::Sqlite => "pubsub.sqlite",
             Self::Redis => "pubsub.redis",
+            Self::Kafka => "pubsub.kafka",
+            Self::Sqs => "pubsub.aws.sqs",
         }
     }
 
@@ -70,6 +89,28 @@ impl Broker {
                     ("processingTimeout", "500ms"),
                 ];
                 builder.plugin("redis").component_with(name, self.component_type(), &metadata)
+            }
+            Self::Kafka => {
+                let server = backing._kafka.insert(Kafka::shared()?);
+                let (addr, group) = (server.addr().to_string(), topic("group"));
+                let metadata = [
+                    ("brokers", addr.as_str()),
+                    ("authType", "none"),
+                    ("consumerGroup", &group),
+                    ("initialOffset", "oldest"),
+                ];
+                builder.plugin("kafka").component_with(name, self.component_type(), &metadata)
+            }
+            Self::Sqs => {
+                let server = backing._sqs.insert(ElasticMq::shared()?);
+                let metadata = [
+                    ("endpoint", server.endpoint()),
+                    ("region", ElasticMq::REGION),
+                    ("accessKey", "x"),
+                    ("secretKey", "x"),
+                    ("messageWaitTimeSeconds", "1"),
+                ];
+                builder.plugin("aws").component_with(name, self.component_type(), &metadata)
             }
         };
         Ok((builder, backing))

@@ -1,0 +1,244 @@
+//! Apache Kafka: one node that is broker and controller (KRaft), on loopback ports, with a listener for anyone and one for
+//! who logs in.
+
+use std::env;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::error::{BackendError, Result};
+use crate::maven::Jars;
+use crate::port::free_port;
+use crate::process::ServerProcess;
+
+/// Variable that names a Kafka which runs already, as `host:port`; `cargo xtask test` sets it.
+pub const KAFKA_VARIABLE: &str = "MECHA_TEST_KAFKA";
+/// Variable that names its listener for users, as `host:port`.
+pub const KAFKA_SASL_VARIABLE: &str = "MECHA_TEST_KAFKA_SASL";
+
+const JARS: Jars = Jars {
+    name: "kafka-4.4.0",
+    program: "kafka",
+    artifacts: &["org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36"],
+};
+/// Little memory and a quick start; a test's broker does not live long enough for better compiled code.
+const OPTIONS: &[&str] = &[
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+];
+/// Sixteen bytes in URL-safe base64.
+const CLUSTER: &str = "bWVjaGEtdGVzdC1rYWZrYQ";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// Another process may take a port between the look and the bind.
+const PORT_TRIES: usize = 3;
+
+/// A Kafka server: one of our own, or a shared one. Topics are made when they are first asked for, with one partition.
+#[derive(Debug)]
+pub struct Kafka {
+    addr: SocketAddr,
+    sasl: Option<SocketAddr>,
+    owner: Owner,
+}
+
+#[derive(Debug)]
+enum Owner {
+    /// Ours: the process (none while stopped) and the folder of its data.
+    Us { server: Option<ServerProcess>, dir: TempDir },
+    /// Someone else's.
+    Another,
+}
+
+impl Kafka {
+    /// The user of the listener at [`Kafka::sasl_addr`].
+    pub const USER: &'static str = "mecha";
+    /// The user's password.
+    pub const PASSWORD: &'static str = "mecha-password";
+
+    /// Starts a server of our own and returns once it answers.
+    pub fn start() -> Result<Self> {
+        let mut last = None;
+        for _ in 0..PORT_TRIES {
+            match Self::start_on(free_port()?, free_port()?, free_port()?) {
+                Err(error @ BackendError::Ended { .. }) => last = Some(error),
+                done => return done,
+            }
+        }
+        Err(last.unwrap_or(BackendError::NoPort { tries: PORT_TRIES }))
+    }
+
+    /// The server that [`KAFKA_VARIABLE`] names, else one of our own. Tests of a shared one use topics of their own.
+    pub fn shared() -> Result<Self> {
+        match named(KAFKA_VARIABLE)? {
+            Some(addr) => Ok(Self { addr, sasl: named(KAFKA_SASL_VARIABLE)?, owner: Owner::Another }),
+            None => Self::start(),
+        }
+    }
+
+    /// Address as components take it in `brokers`.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Address of the listener that wants name and password: SASL without TLS, `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    /// A server of our own has one; a shared one has it where [`KAFKA_SASL_VARIABLE`] names it.
+    pub fn sasl_addr(&self) -> Option<SocketAddr> {
+        self.sasl
+    }
+
+    /// Whether the server answers now and counts itself as alive.
+    pub fn answers(&self) -> bool {
+        answers(self.addr)
+    }
+
+    /// Process id of a running server of our own, for signals.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.owner {
+            Owner::Us { server, .. } => server.as_ref().map(ServerProcess::pid),
+            Owner::Another => None,
+        }
+    }
+
+    /// Kills the server, as a crash would: connections are reset, what it has written stays.
+    pub fn stop(&mut self) -> Result<()> {
+        match &mut self.owner {
+            Owner::Us { server, .. } => *server = None,
+            Owner::Another => return Err(BackendError::Shared { addr: self.addr.to_string() }),
+        }
+        Ok(())
+    }
+
+    /// Starts the stopped server again on the same ports and with its data; a running one is left as it is.
+    pub fn start_again(&mut self) -> Result<()> {
+        match &mut self.owner {
+            Owner::Us { server: Some(_), .. } => {}
+            Owner::Us { server, dir } => *server = Some(launch(self.addr, dir.path())?),
+            Owner::Another => return Err(BackendError::Shared { addr: self.addr.to_string() }),
+        }
+        Ok(())
+    }
+
+    fn start_on(port: u16, sasl: u16, controller: u16) -> Result<Self> {
+        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("properties"), properties(dir.path(), port, sasl, controller))?;
+        format(dir.path())?;
+        let server = Some(launch(local(port), dir.path())?);
+        Ok(Self { addr: local(port), sasl: Some(local(sasl)), owner: Owner::Us { server, dir } })
+    }
+}
+
+fn named(variable: &'static str) -> Result<Option<SocketAddr>> {
+    let Ok(value) = env::var(variable) else { return Ok(None) };
+    value.parse().map(Some).map_err(|_| BackendError::Address { variable, value })
+}
+
+fn properties(dir: &Path, port: u16, sasl: u16, controller: u16) -> String {
+    let (user, password, data) = (Kafka::USER, Kafka::PASSWORD, dir.join("data"));
+    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule";
+    let scram = "org.apache.kafka.common.security.scram.ScramLoginModule";
+    format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}\n\
+         controller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=\
+         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
+         listener.name.sasl_plaintext.plain.sasl.jaas.config={plain} required user_{user}=\"{password}\";\n\
+         listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config={scram} required;\n\
+         listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config={scram} required;\n\
+         log.dirs={data}\n\
+         num.partitions=1\n\
+         auto.create.topics.enable=true\n\
+         offsets.topic.num.partitions=4\n\
+         offsets.topic.replication.factor=1\n\
+         transaction.state.log.num.partitions=1\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         share.coordinator.state.topic.num.partitions=1\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         log.cleaner.dedupe.buffer.size=1048577\n\
+         num.network.threads=2\n\
+         num.io.threads=4\n",
+        data = data.display()
+    )
+}
+
+/// Writes the folder's identity and the user's proofs into the empty storage.
+fn format(dir: &Path) -> Result<()> {
+    let mut command = JARS.java(OPTIONS)?;
+    command.args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config", "properties"]);
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let proof = format!("{mechanism}=[name={},password={}]", Kafka::USER, Kafka::PASSWORD);
+        command.args(["--add-scram", &proof]);
+    }
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir(dir).stdin(Stdio::null()).output();
+    let output = output.map_err(|source| BackendError::Spawn { program, source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = [output.stdout, output.stderr].concat();
+    Err(BackendError::Ended {
+        program: "kafka format".to_owned(),
+        status: output.status.to_string(),
+        log: String::from_utf8_lossy(&log).into_owned(),
+    })
+}
+
+fn launch(addr: SocketAddr, dir: &Path) -> Result<ServerProcess> {
+    let mut command = JARS.java(OPTIONS)?;
+    command.current_dir(dir).args(["kafka.Kafka", "properties"]);
+    ServerProcess::start(command, &dir.join("log"), READY_WITHIN, || answers(addr))
+}
+
+fn answers(addr: SocketAddr) -> bool {
+    live_brokers(addr).is_ok_and(|count| count > 0)
+}
+
+/// Asks for the brokers that are alive: a server that is still starting knows of none.
+fn live_brokers(addr: SocketAddr) -> Result<i32> {
+    let mut stream = TcpStream::connect_timeout(&addr, ANSWER_WITHIN)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    // Its length; Metadata, version 1, number 7, no client id; no topics.
+    stream.write_all(&[0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 0])?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    let [.., a, b, c, d] = answer;
+    Ok(i32::from_be_bytes([a, b, c, d]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optional::optional;
+
+    #[test]
+    fn a_server_can_be_stopped_and_started_again_on_its_port() {
+        // Without Java there is no Kafka.
+        let Some(mut kafka) = optional(Kafka::start()).unwrap() else { return };
+        let addr = kafka.addr();
+        assert!(kafka.answers());
+        kafka.stop().unwrap();
+        assert!(!kafka.answers());
+        assert_eq!(kafka.pid(), None);
+        kafka.start_again().unwrap();
+        assert!(kafka.answers());
+        assert_eq!(kafka.addr(), addr);
+        drop(kafka);
+        assert!(!answers(addr));
+    }
+}
