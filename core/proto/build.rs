@@ -10,7 +10,12 @@ use protox::prost::Message;
 /// Folder that the files' own paths start from; reflection clients see those paths.
 const ROOT: &str = "proto";
 /// Every file with a service or with messages that no service imports.
-const ENTRY_FILES: &[&str] = &["dapr/proto/runtime/v1/dapr.proto", "dapr/proto/runtime/v1/appcallback.proto"];
+const ENTRY_FILES: &[&str] = &[
+    "dapr/proto/runtime/v1/dapr.proto",
+    "dapr/proto/runtime/v1/appcallback.proto",
+    "dapr/proto/internals/v1/service_invocation.proto",
+    "mecha/objects/v1/objects.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ROOT}");

@@ -152,7 +152,7 @@ pub(crate) fn from_http_status(http: StatusCode, grpc: Code, reason: &str) -> St
 fn statuses(error: &CallError) -> (StatusCode, Code) {
     let kind = match error {
         CallError::Plugin { error, .. } => error.kind(),
-        CallError::Gone { .. } | CallError::Timeout { .. } => ErrorKind::INTERNAL,
+        CallError::Gone { .. } | CallError::Timeout { .. } | CallError::Policy { .. } => ErrorKind::INTERNAL,
     };
     match kind {
         ErrorKind::ETAG_MISMATCH => (StatusCode::CONFLICT, Code::Aborted),

@@ -165,6 +165,10 @@ pub mod metric {
     pub const SECRET_COUNT: &str = "dapr_component_secret_count";
     /// Their latency in ms.
     pub const SECRET_LATENCIES: &str = "dapr_component_secret_latencies";
+    /// Calls of holders of keys.
+    pub const CRYPTO_COUNT: &str = "dapr_component_crypto_count";
+    /// Their latency in ms.
+    pub const CRYPTO_LATENCIES: &str = "dapr_component_crypto_latencies";
     /// Calls of output bindings.
     pub const OUTPUT_BINDING_COUNT: &str = "dapr_component_output_binding_count";
     /// Their latency in ms.
@@ -219,9 +223,21 @@ pub mod metric {
     pub const GRPC_SERVER_SENT_BYTES: &str = "dapr_grpc_io_server_sent_bytes_per_rpc";
     /// Errors by code.
     pub const ERROR_CODE_TOTAL: &str = "dapr_error_code_total";
+    /// Resiliency resources loaded.
+    pub const RESILIENCY_LOADED: &str = "dapr_resiliency_loaded";
+    /// Operations that a policy applied to.
+    pub const RESILIENCY_COUNT: &str = "dapr_resiliency_count";
+    /// Policies that did something.
+    pub const RESILIENCY_ACTIVATIONS_TOTAL: &str = "dapr_resiliency_activations_total";
+    /// Where a circuit breaker stands.
+    pub const RESILIENCY_CB_STATE: &str = "dapr_resiliency_cb_state";
 
     /// Generations of a plugin by state.
     pub const PLUGIN_GENERATIONS: &str = "mecha_plugin_generations";
+    /// Whether a component's back end answers.
+    pub const COMPONENT_HEALTHY: &str = "mecha_component_healthy";
+    /// Since when that is so.
+    pub const COMPONENT_HEALTH_SINCE: &str = "mecha_component_health_since_seconds";
     /// Swaps of a plugin by outcome.
     pub const PLUGIN_SWAPS_TOTAL: &str = "mecha_plugin_swaps_total";
     /// Calls inside a plugin now.
@@ -289,6 +305,14 @@ pub mod label {
     pub const ERROR_CODE: &str = "error_code";
     /// Dapr's category of the code.
     pub const CATEGORY: &str = "category";
+    /// A resource.
+    pub const NAME: &str = "name";
+    /// A kind of policy.
+    pub const POLICY: &str = "policy";
+    /// To or from the application.
+    pub const FLOW_DIRECTION: &str = "flow_direction";
+    /// What a policy applies to.
+    pub const TARGET: &str = "target";
     /// A plugin file's stem.
     pub const PLUGIN: &str = "plugin";
     /// State of a generation.

@@ -25,6 +25,10 @@ impl Capability {
     pub const CONFIGURATION_STORE: Self = Self(6);
     /// [`crate::lock::LockStore`].
     pub const LOCK_STORE: Self = Self(7);
+    /// [`crate::crypto::Crypto`].
+    pub const CRYPTO: Self = Self(8);
+    /// [`crate::object::ObjectStore`].
+    pub const OBJECT_STORE: Self = Self(10);
 
     /// The name in logs, metrics and reports.
     pub fn name(self) -> &'static str {
@@ -36,6 +40,8 @@ impl Capability {
             Self::PUBSUB => "pubsub",
             Self::CONFIGURATION_STORE => "configuration",
             Self::LOCK_STORE => "lock",
+            Self::CRYPTO => "crypto",
+            Self::OBJECT_STORE => "object",
             _ => "unknown",
         }
     }

@@ -40,7 +40,7 @@
 //! ```
 //!
 //! The traits: [`state::StateStore`], [`secret::SecretStore`], [`binding::OutputBinding`], [`binding::InputBinding`],
-//! [`pubsub::PubSub`], [`configuration::ConfigurationStore`], [`lock::LockStore`]. Messages leave a plugin through a [`source::Source`].
+//! [`pubsub::PubSub`], [`configuration::ConfigurationStore`], [`lock::LockStore`], [`crypto::Crypto`], [`object::ObjectStore`]. Messages leave a plugin through a [`source::Source`].
 //!
 //! # What the boundary does for you
 //!
@@ -74,6 +74,7 @@ mod buf;
 mod component;
 pub mod configuration;
 mod context;
+pub mod crypto;
 mod duration;
 mod error;
 mod fields;
@@ -82,6 +83,7 @@ mod instance;
 pub mod lock;
 mod metadata;
 pub mod module;
+pub mod object;
 mod plugin;
 pub mod pubsub;
 pub mod secret;

@@ -14,9 +14,11 @@ use abi_stable::{StableAbi, declare_root_module_statics};
 use crate::binding::{InputBindingObject, OutputBindingObject};
 use crate::component::{ComponentSpec, PluginDescription};
 use crate::configuration::ConfigurationStoreObject;
+use crate::crypto::{self, CryptoObject};
 use crate::host::{HostObject, LogLevel};
 use crate::instance::{AbiFuture, AbiResult, ComponentScope, Instance, catch, quiet_panics};
 use crate::lock::LockStoreObject;
+use crate::object::{self, ObjectStoreObject};
 use crate::plugin::{Openers, Plugin};
 use crate::pubsub::PubSubObject;
 use crate::secret::SecretStoreObject;
@@ -81,6 +83,14 @@ pub trait PluginAbi: Send + Sync {
     /// Ends the runtime thread; blocks for at most `timeout_ns`. Components must have been dropped before.
     #[sabi(last_prefix_field)]
     fn shutdown(&self, timeout_ns: u64);
+    /// Opens a holder of keys.
+    fn open_crypto(&self, spec: ComponentSpec) -> AbiFuture<CryptoObject> {
+        crypto::unknown(&spec.type_name)
+    }
+    /// Opens an object store.
+    fn open_object_store(&self, spec: ComponentSpec) -> AbiFuture<ObjectStoreObject> {
+        object::unknown(&spec.type_name)
+    }
 }
 
 /// A running instance as it crosses the boundary.
@@ -135,6 +145,14 @@ impl PluginAbi for Running {
 
     fn shutdown(&self, timeout_ns: u64) {
         self.instance.shutdown(Duration::from_nanos(timeout_ns));
+    }
+
+    fn open_crypto(&self, spec: ComponentSpec) -> AbiFuture<CryptoObject> {
+        self.open(&self.plugin.cryptos, spec)
+    }
+
+    fn open_object_store(&self, spec: ComponentSpec) -> AbiFuture<ObjectStoreObject> {
+        self.open(&self.plugin.object_stores, spec)
     }
 }
 

@@ -9,8 +9,10 @@ use abi_stable::std_types::RString;
 use crate::binding::{self, InputBinding, InputBindingObject, OutputBinding, OutputBindingObject};
 use crate::component::{Capability, ComponentSpec, ComponentType, PluginDescription};
 use crate::configuration::{self, ConfigurationStore, ConfigurationStoreObject};
+use crate::crypto::{self, Crypto, CryptoObject};
 use crate::instance::ComponentScope;
 use crate::lock::{self, LockStore, LockStoreObject};
+use crate::object::{self, ObjectStore, ObjectStoreObject};
 use crate::pubsub::{self, PubSub, PubSubObject};
 use crate::secret::{self, SecretStore, SecretStoreObject};
 use crate::state::{self, StateStore, StateStoreObject};
@@ -68,6 +70,8 @@ pub struct Plugin {
     pub(crate) pubsubs: Openers<PubSubObject>,
     pub(crate) configuration_stores: Openers<ConfigurationStoreObject>,
     pub(crate) lock_stores: Openers<LockStoreObject>,
+    pub(crate) cryptos: Openers<CryptoObject>,
+    pub(crate) object_stores: Openers<ObjectStoreObject>,
 }
 
 macro_rules! opener {
@@ -102,6 +106,8 @@ impl Plugin {
             pubsubs: Openers(Vec::new()),
             configuration_stores: Openers(Vec::new()),
             lock_stores: Openers(Vec::new()),
+            cryptos: Openers(Vec::new()),
+            object_stores: Openers(Vec::new()),
         }
     }
 
@@ -133,6 +139,14 @@ impl Plugin {
         /// Offers a lock store type, e.g. `lock.redis`.
         lock_store, lock_stores, LOCK_STORE, LockStore, lock::object
     );
+    opener!(
+        /// Offers a cryptography type, e.g. `crypto.dapr.localstorage`.
+        crypto, cryptos, CRYPTO, Crypto, crypto::object
+    );
+    opener!(
+        /// Offers an object store type, e.g. `objects.aws.s3`.
+        object_store, object_stores, OBJECT_STORE, ObjectStore, object::object
+    );
 
     /// What the plugin offers, as the host sees it.
     pub fn describe(&self) -> PluginDescription {
@@ -144,6 +158,8 @@ impl Plugin {
         components.extend(self.pubsubs.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.configuration_stores.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.lock_stores.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.cryptos.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.object_stores.0.iter().map(|(component, _)| component.clone()));
         PluginDescription {
             name: self.name.clone(),
             version: self.version.clone(),

@@ -1,8 +1,10 @@
-//! Calls from the runtime into the application, over HTTP or gRPC: events, input bindings, health, what it subscribes to.
+//! Calls from the runtime into the application, over HTTP or gRPC: events, input bindings, invocations, health, what it
+//! subscribes to.
 //!
 //! [`AppChannel`] is the way of every call: `transport.rs` holds the connections and the limit of simultaneous calls, `http/`
 //! and `grpc/` translate. What an answer means for a message stands once, in [`EventStatus`] and [`AppError`].
 
+mod body;
 mod config;
 mod error;
 mod grpc;
@@ -10,6 +12,7 @@ mod http;
 mod metadata;
 mod transport;
 
+pub use body::{BodyStream, BoxError, Outgoing};
 pub use config::{AppChannelConfig, AppProtocol};
 pub use error::AppError;
 pub use grpc::{BulkMessage, Destination, GrpcApp};

@@ -14,7 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::config::{AppChannelConfig, AppProtocol};
 use crate::error::AppError;
@@ -30,7 +30,7 @@ pub(crate) struct Transport<B> {
     /// Scheme, host and port.
     pub(crate) origin: Uri,
     pub(crate) max_body_size: usize,
-    limit: Option<Semaphore>,
+    limit: Option<Arc<Semaphore>>,
     token: Option<HeaderValue>,
 }
 
@@ -53,7 +53,7 @@ where
             client: client(config.protocol),
             origin,
             max_body_size: config.max_body_size,
-            limit: config.max_concurrency.map(Semaphore::new),
+            limit: config.max_concurrency.map(|most| Arc::new(Semaphore::new(most))),
             token,
         })
     }
@@ -63,6 +63,14 @@ where
         match &self.limit {
             // The semaphore is never closed.
             Some(limit) => limit.acquire().await.ok(),
+            None => None,
+        }
+    }
+
+    /// As [`Transport::place`], for an answer that is read after the call.
+    pub(crate) async fn owned_place(&self) -> Option<OwnedSemaphorePermit> {
+        match &self.limit {
+            Some(limit) => limit.clone().acquire_owned().await.ok(),
             None => None,
         }
     }

@@ -1,7 +1,9 @@
 //! `mecha components`: what settings and resource files declare, without opening anything.
 
 use anyhow::Result;
-use mecha_resources::{Component, FileError, Loaded, Resource, Subscription, load_dir};
+use mecha_resources::{
+    Component, FileError, HttpEndpoint, Loaded, Resiliency, Resource, Subscription, load_dir,
+};
 use mecha_settings::Resolved;
 
 /// What is declared, each with where that was.
@@ -9,6 +11,8 @@ use mecha_settings::Resolved;
 pub(crate) struct Declared {
     pub(crate) components: Vec<(Component, String)>,
     pub(crate) subscriptions: Vec<(Subscription, String)>,
+    pub(crate) resiliencies: Vec<(Resiliency, String)>,
+    pub(crate) endpoints: Vec<(HttpEndpoint, String)>,
     /// Files that cannot be used.
     pub(crate) problems: Vec<FileError>,
 }
@@ -23,7 +27,21 @@ impl Declared {
         self.components.extend(before.components.iter().filter(|(_, origin)| is_kept(origin)).cloned());
         self.subscriptions.retain(|(_, origin)| !is_kept(origin));
         self.subscriptions.extend(before.subscriptions.iter().filter(|(_, origin)| is_kept(origin)).cloned());
+        self.resiliencies.retain(|(_, origin)| !is_kept(origin));
+        self.resiliencies.extend(before.resiliencies.iter().filter(|(_, origin)| is_kept(origin)).cloned());
+        self.endpoints.retain(|(_, origin)| !is_kept(origin));
+        self.endpoints.extend(before.endpoints.iter().filter(|(_, origin)| is_kept(origin)).cloned());
         self
+    }
+
+    /// The services outside.
+    pub(crate) fn http_endpoints(&self) -> Vec<HttpEndpoint> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.clone()).collect()
+    }
+
+    /// The policies, in the order of their files.
+    pub(crate) fn policies(&self) -> Vec<Resiliency> {
+        self.resiliencies.iter().map(|(resiliency, _)| resiliency.clone()).collect()
     }
 }
 
@@ -38,8 +56,10 @@ pub(crate) fn declared(resolved: &Resolved) -> Declared {
             match value {
                 Resource::Component(component) => declared.components.push((component, file)),
                 Resource::Subscription(subscription) => declared.subscriptions.push((subscription, file)),
-                // A Configuration is named by a flag; the other kinds have no building block yet.
-                _ => {}
+                Resource::Resiliency(resiliency) => declared.resiliencies.push((*resiliency, file)),
+                Resource::HttpEndpoint(endpoint) => declared.endpoints.push((endpoint, file)),
+                // It is named by a flag.
+                Resource::Configuration(_) => {}
             }
         }
     }

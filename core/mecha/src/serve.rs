@@ -70,6 +70,7 @@ async fn run(
     let config = runtime_config(resolved, configuration, &declared);
     let runtime = Runtime::build(config, telemetry.clone(), metrics, logger.clone()).await?;
     let serving = open_ports(runtime.clone(), serving_config).await?;
+    runtime.invocation().resolver().announce(serving.internal());
     // The API is open before the application is: applications call it while they start.
     let end = tokio::select! {
         end = ends.wait(&runtime) => end,
@@ -126,6 +127,7 @@ async fn drain(
         return Ok(ExitCode::FAILURE);
     }
     runtime.set_ready(false);
+    runtime.invocation().resolver().withdraw().await;
     let grace = resolved.settings.shutdown.graceful();
     let deadline = Instant::now() + grace;
     // The API stays open meanwhile: what the application is still working on may need it.
@@ -202,6 +204,8 @@ fn runtime_config(
         },
         components: declared.components.clone(),
         subscriptions: declared.subscriptions.iter().map(|(subscription, _)| subscription.clone()).collect(),
+        resiliencies: declared.policies(),
+        http_endpoints: declared.http_endpoints(),
         configuration,
         env: resolved.environment.vars().clone(),
         connection: connection(resolved),
@@ -264,6 +268,10 @@ fn serve_config(resolved: &Resolved, configuration: &Configuration) -> ServeConf
         addresses: settings.http.listen_addresses.clone(),
         http_port: settings.http.port,
         grpc_port: settings.grpc.port,
+        internal: (settings.grpc.internal_listen_address.clone(), settings.grpc.internal_port),
+        sockets: settings.http.unix_domain_socket.clone(),
+        public: settings.http.public_port.map(|port| (settings.http.public_listen_address.clone(), port)),
+        allowed_origins: settings.http.allowed_origins.clone(),
         metrics: metrics.then(|| (settings.metrics.listen_address.clone(), settings.metrics.port)),
         max_body_size: usize::try_from(settings.http.max_body_size).unwrap_or(usize::MAX),
         read_buffer_size: usize::try_from(settings.http.read_buffer_size).unwrap_or(usize::MAX),

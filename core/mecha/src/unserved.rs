@@ -4,11 +4,7 @@ use mecha_settings::{Resolved, Settings};
 use serde_json::Value;
 
 /// Settings whose building block or server is not there yet.
-const UNSERVED: [&str; 10] = [
-    "http.public-port",
-    "http.unix-domain-socket",
-    "http.allowed-origins",
-    "grpc.internal-port",
+const UNSERVED: [&str; 6] = [
     "profile.enabled",
     "resources.reconcile-interval",
     "control-plane.address",

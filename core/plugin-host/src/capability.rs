@@ -2,8 +2,10 @@
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
 use mecha_plugin_api::module::PluginObject;
+use mecha_plugin_api::object::ObjectStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
@@ -44,3 +46,5 @@ capability!(InputBindingObject, INPUT_BINDING, open_input_binding);
 capability!(PubSubObject, PUBSUB, open_pubsub);
 capability!(ConfigurationStoreObject, CONFIGURATION_STORE, open_configuration_store);
 capability!(LockStoreObject, LOCK_STORE, open_lock_store);
+capability!(CryptoObject, CRYPTO, open_crypto);
+capability!(ObjectStoreObject, OBJECT_STORE, open_object_store);

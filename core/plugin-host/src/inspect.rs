@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::host::{FinishedSpan, LogEvent};
 use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::object::ObjectStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
@@ -85,6 +87,8 @@ async fn probe(generation: &Generation, component: &ComponentType, metadata: &Me
         Capability::PUBSUB => open_and_ping::<PubSubObject>(generation, spec).await,
         Capability::CONFIGURATION_STORE => open_and_ping::<ConfigurationStoreObject>(generation, spec).await,
         Capability::LOCK_STORE => open_and_ping::<LockStoreObject>(generation, spec).await,
+        Capability::CRYPTO => open_and_ping::<CryptoObject>(generation, spec).await,
+        Capability::OBJECT_STORE => open_and_ping::<ObjectStoreObject>(generation, spec).await,
         other => Err(Error::unsupported(format!("this host knows no capability {}", other.0))),
     }
 }

@@ -22,8 +22,28 @@ pub mod runtime {
     }
 }
 
+/// Object stores, which are Mecha's own.
+pub mod objects {
+    /// Package `mecha.objects.v1`: the service `Objects` with its messages.
+    #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("mecha.objects.v1");
+    }
+}
+
+/// What runtimes say to each other.
+pub mod internals {
+    /// Package `dapr.proto.internals.v1`: the service `ServiceInvocation` with its messages.
+    #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("dapr.proto.internals.v1");
+    }
+}
+
 /// What every message can do; its length is measured per call.
 pub use prost::Message;
+/// A message of any type, with the type's name.
+pub use prost_types::Any;
 /// Error details as gRPC's richer error model carries them; `StatusExt` puts them into a `tonic::Status`.
 pub use tonic_types as error_model;
 
@@ -67,6 +87,7 @@ mod tests {
         assert_eq!(
             methods,
             [
+                "InvokeService",
                 "GetState",
                 "GetBulkState",
                 "SaveState",
@@ -89,6 +110,8 @@ mod tests {
                 "UnsubscribeConfiguration",
                 "TryLockAlpha1",
                 "UnlockAlpha1",
+                "EncryptAlpha1",
+                "DecryptAlpha1",
                 "GetMetadata",
                 "SetMetadata",
                 "Shutdown"

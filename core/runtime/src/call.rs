@@ -7,6 +7,7 @@ use mecha_observability::Propagated;
 use mecha_plugin_api::{CallContext, Error, Metadata};
 
 use crate::App;
+use crate::policies::PolicyFailure;
 
 /// One API request. Made at the edge, passed by reference down to the components.
 pub struct Call {
@@ -48,6 +49,14 @@ pub enum CallError {
         /// The component.
         component: String,
     },
+    /// A policy of a Resiliency resource ended it.
+    #[error("{reason}")]
+    Policy {
+        /// The component.
+        component: String,
+        /// How.
+        reason: PolicyFailure,
+    },
     /// The component answered with an error.
     #[error("{}", error.message())]
     Plugin {
@@ -63,7 +72,7 @@ impl CallError {
     pub fn details(&self) -> Option<&Metadata> {
         match self {
             Self::Plugin { error, .. } => Some(error.details()),
-            Self::Gone { .. } | Self::Timeout { .. } => None,
+            Self::Gone { .. } | Self::Timeout { .. } | Self::Policy { .. } => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A component and the one path of every call to it: scope → open generation → span and metrics → deadline → plugin.
+//! A component and the one path of every call to it: policies → open generation → span and metrics → deadline → plugin.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::call::{Call, CallError};
 use crate::definition::Definition;
 use crate::drain::{Draining, Open};
 use crate::observe::{Observer, Operation};
+use crate::policies::{self, ComponentPolicies};
 use crate::poll::{Measured, Times};
 
 /// A configured back end of one capability. Lives as long as its definition; what it runs on changes underneath.
@@ -21,15 +22,20 @@ pub struct Component<C: CapabilityObject, S = ()> {
     /// opens, since secrets may stand in it; a changed definition makes a new component.
     settings: OnceLock<S>,
     observer: Observer,
+    policies: Arc<ComponentPolicies>,
     slot: ArcSwapOption<Open<C>>,
     /// Counts the moves between generations; who reads from a source of the component moves along.
     moves: watch::Sender<u64>,
 }
 
 impl<C: CapabilityObject, S> Component<C, S> {
-    pub(crate) fn new(definition: Arc<Definition>, observer: Observer) -> Self {
+    pub(crate) fn new(
+        definition: Arc<Definition>,
+        observer: Observer,
+        policies: Arc<ComponentPolicies>,
+    ) -> Self {
         let (settings, slot, moves) = (OnceLock::new(), ArcSwapOption::empty(), watch::Sender::new(0));
-        Self { definition, settings, observer, slot, moves }
+        Self { definition, settings, observer, policies, slot, moves }
     }
 
     /// The name that applications use.
@@ -83,6 +89,11 @@ impl<C: CapabilityObject, S> Component<C, S> {
         &self.observer
     }
 
+    /// What Resiliency resources say of it.
+    pub(crate) fn policies(&self) -> &ComponentPolicies {
+        &self.policies
+    }
+
     /// Moves calls to `open`; gives what they ran on before.
     pub(crate) fn move_to(&self, open: Option<Arc<Open<C>>>) -> Option<Draining> {
         let before = self.slot.swap(open).map(Open::release);
@@ -100,18 +111,53 @@ impl<C: CapabilityObject, S> Component<C, S> {
         self.slot.load_full()
     }
 
-    /// The one path of a capability call.
-    pub(crate) async fn call<T>(
+    /// The one path of a capability call that policies may repeat.
+    pub(crate) async fn call<R: Clone, T>(
+        &self,
+        call: &Call,
+        operation: Operation<'_>,
+        request: R,
+        start: impl Fn(&C, CallContext, R) -> AbiFuture<T>,
+    ) -> Result<T, CallError> {
+        let Some(policy) = self.policies.outbound.get() else {
+            return self.attempt(call, operation, |object, context| start(object, context, request)).await;
+        };
+        // In a box, so that calls without a policy need not make room for this.
+        Box::pin(policies::run(&policy, self.name(), call.deadline, |number| {
+            let (request, start) = (request.clone(), &start);
+            self.attempt(call, operation.attempt(number), move |object, context| {
+                start(object, context, request)
+            })
+        }))
+        .await
+    }
+
+    /// The same for what can be done only once, since its request goes away with it.
+    pub(crate) async fn call_once<T>(
+        &self,
+        call: &Call,
+        operation: Operation<'_>,
+        start: impl FnOnce(&C, CallContext) -> AbiFuture<T>,
+    ) -> Result<T, CallError> {
+        let Some(policy) = self.policies.outbound.get() else {
+            return self.attempt(call, operation, start).await;
+        };
+        Box::pin(policies::run_once(&policy, self.name(), || self.attempt(call, operation, start))).await
+    }
+
+    async fn attempt<T>(
         &self,
         call: &Call,
         operation: Operation<'_>,
         start: impl FnOnce(&C, CallContext) -> AbiFuture<T>,
     ) -> Result<T, CallError> {
         // This reference is what keeps the generation from being retired under the call.
-        let Some(open) = self.hold() else {
-            return Err(CallError::Gone { component: self.name().to_owned() });
-        };
+        let Some(open) = self.hold() else { return Err(self.gone()) };
         self.call_on(&open, call, operation, start).await
+    }
+
+    pub(crate) fn gone(&self) -> CallError {
+        CallError::Gone { component: self.name().to_owned() }
     }
 
     /// The same on what the caller holds, for what outlives the call: a source that was opened.

@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::call::{Call, CallError};
 use crate::component::Component;
+use crate::drain::Open;
 use crate::inbound::{Feed, Flow, FlowWatch, Pending, Pump};
 use crate::observe::Operation;
+use crate::policies;
 
 /// A configuration store.
 pub type ConfigurationStore = Component<ConfigurationStoreObject>;
@@ -46,8 +48,10 @@ impl ConfigurationStore {
         keys: Vec<String>,
         metadata: Metadata,
     ) -> Result<Vec<ConfigurationItem>, CallError> {
-        let keys = keys.into_iter().map(RString::from).collect();
-        let items = self.call(call, GET, |store, context| store.get(context, keys, metadata)).await?;
+        let keys: RVec<RString> = keys.into_iter().map(RString::from).collect();
+        let get =
+            |store: &ConfigurationStoreObject, context, (keys, metadata)| store.get(context, keys, metadata);
+        let items = self.call(call, GET, (keys, metadata), get).await?;
         Ok(items.into())
     }
 
@@ -64,13 +68,28 @@ impl ConfigurationStore {
         let (sender, changes) = mpsc::channel(WAITING);
         let name = format!("configuration of {}", self.name());
         let feed = Arc::new(Changes { name, keys, metadata, changes: sender });
-        let Some(open) = self.hold() else {
-            return Err(CallError::Gone { component: self.name().to_owned() });
+        let opened = match self.policies().outbound.get() {
+            None => self.open_source(call, &feed, 1).await?,
+            Some(policy) => {
+                let attempt = |number| self.open_source(call, &feed, number);
+                Box::pin(policies::run(&policy, self.name(), call.deadline, attempt)).await?
+            }
         };
-        let source = self.call_on(&open, call, SUBSCRIBE, |store, context| feed.open(store, context)).await?;
         let (flow, flowing) = watch::channel(Flow::On);
-        Pump::start_on(call.app.clone(), self.clone(), feed, FlowWatch::of(flowing), (open, source));
+        Pump::start_on(call.app.clone(), self.clone(), feed, FlowWatch::of(flowing), opened);
         Ok(ConfigurationWatch { changes, _flow: flow })
+    }
+
+    async fn open_source(
+        &self,
+        call: &Call,
+        feed: &Changes,
+        attempt: u32,
+    ) -> Result<(Arc<Open<ConfigurationStoreObject>>, SourceObject), CallError> {
+        let open = self.hold().ok_or_else(|| self.gone())?;
+        let opening = |store: &ConfigurationStoreObject, context| feed.open(store, context);
+        let source = self.call_on(&open, call, SUBSCRIBE.attempt(attempt), opening).await?;
+        Ok((open, source))
     }
 }
 

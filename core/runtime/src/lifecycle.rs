@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::App;
 use crate::definition::{Definition, ResolveError};
 use crate::drain::Draining;
-use crate::factory;
+use crate::factory::Factory;
 use crate::managed::Managed;
-use crate::observe::{ObserverSource, PluginObserver};
+use crate::observe::PluginObserver;
 use crate::registry::Registry;
 
 /// What the lifecycle works on.
@@ -114,7 +114,7 @@ impl Lifecycle {
 
     /// Takes in what is declared now. What did not change stays as it is; a changed component opens anew first, and only then
     /// does the old one go; one that does not open leaves the old one serving.
-    pub(crate) async fn redeclare(&mut self, declared: Vec<Arc<Definition>>, observers: &ObserverSource) {
+    pub(crate) async fn redeclare(&mut self, declared: Vec<Arc<Definition>>, factory: &Factory) {
         let before = self.definitions();
         for old in &before {
             if !declared.iter().any(|new| new.resource.name == old.resource.name) {
@@ -127,7 +127,7 @@ impl Lifecycle {
             if old.is_some_and(|old| old.resource == new.resource) {
                 continue;
             }
-            let opened = self.try_declare(&new, observers).await;
+            let opened = self.try_declare(&new, factory).await;
             match old {
                 Some(old) if opened => self.remove(old),
                 Some(_) => self.remove(&new),
@@ -151,8 +151,8 @@ impl Lifecycle {
     }
 
     /// Declares a component and opens it; `false` when it failed to open. One that waits for its plugin has not failed.
-    async fn try_declare(&mut self, definition: &Arc<Definition>, observers: &ObserverSource) -> bool {
-        let components = factory::components(definition, observers);
+    async fn try_declare(&mut self, definition: &Arc<Definition>, factory: &Factory) -> bool {
+        let components = factory.components(definition);
         if components.is_empty() {
             self.observer.unserved(definition);
         }

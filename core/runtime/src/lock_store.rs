@@ -46,7 +46,10 @@ impl LockStore {
     /// # Errors
     /// [`CallError`].
     pub async fn try_lock(&self, call: &Call, request: LockRequest) -> Result<Option<LockLease>, CallError> {
-        Ok(self.call(call, TRY_LOCK, |store, context| store.try_lock(context, request)).await?.into())
+        Ok(self
+            .call(call, TRY_LOCK, request, |store, context, request| store.try_lock(context, request))
+            .await?
+            .into())
     }
 
     /// Gives a lock back.
@@ -54,6 +57,7 @@ impl LockStore {
     /// # Errors
     /// [`CallError`].
     pub async fn unlock(&self, call: &Call, resource: &str, owner: &str) -> Result<UnlockOutcome, CallError> {
-        self.call(call, UNLOCK, |store, context| store.unlock(context, resource.into(), owner.into())).await
+        self.call(call, UNLOCK, (), |store, context, ()| store.unlock(context, resource.into(), owner.into()))
+            .await
     }
 }

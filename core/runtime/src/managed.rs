@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::object::ObjectStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
-use mecha_plugin_api::{Capability, Error, ErrorKind};
+use mecha_plugin_api::{CallContext, Capability, Error, ErrorKind};
 use mecha_plugin_host::{CapabilityObject, Generation};
 use mecha_resources::component::Resolved;
 
@@ -39,6 +41,8 @@ pub(crate) trait Managed: Send + Sync {
         resolved: &'a Resolved,
         generation: Arc<Generation>,
     ) -> Pending<'a, Result<Option<Draining>, Error>>;
+    /// Asks its back end; `None` when it is not open.
+    fn ping<'a>(&'a self, app: &'a App) -> Pending<'a, Option<Result<(), Error>>>;
     /// Takes it out of service.
     fn close(&self) -> Option<Draining>;
     /// Puts it into a new snapshot.
@@ -168,6 +172,33 @@ impl Registered for LockStoreObject {
     }
 }
 
+impl Registered for CryptoObject {
+    type Settings = ();
+
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
+        registry.crypto_stores.insert(component.name().into(), component);
+        Vec::new()
+    }
+}
+
+impl Registered for ObjectStoreObject {
+    type Settings = ();
+
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
+        let capabilities = component.capabilities();
+        registry.object_stores.insert(component.name().into(), component);
+        capabilities
+    }
+}
+
 impl<C: Registered> Managed for Component<C, C::Settings> {
     fn definition(&self) -> &Arc<Definition> {
         self.definition()
@@ -200,6 +231,14 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
         })
     }
 
+    fn ping<'a>(&'a self, app: &'a App) -> Pending<'a, Option<Result<(), Error>>> {
+        Box::pin(async move {
+            let open = self.hold()?;
+            let _in_flight = open.plugin.enter();
+            Some(open.object.ping(CallContext::background(&*app.id)).await.into_result())
+        })
+    }
+
     fn close(&self) -> Option<Draining> {
         self.move_to(None)
     }
@@ -215,6 +254,7 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
             version: self.version().to_owned(),
             capabilities: Vec::new(),
         };
+        registry.open.push(self.clone());
         let capabilities = C::register(self, registry);
         registry.add_summary(ComponentSummary { capabilities, ..summary });
     }

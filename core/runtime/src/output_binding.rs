@@ -22,6 +22,9 @@ impl OutputBinding {
     /// [`CallError`].
     pub async fn invoke(&self, call: &Call, request: InvokeRequest) -> Result<InvokeResponse, CallError> {
         let name = request.operation.clone();
-        self.call(call, Operation::named(&name), |binding, context| binding.invoke(context, request)).await
+        self.call(call, Operation::named(&name), request, |binding, context, request| {
+            binding.invoke(context, request)
+        })
+        .await
     }
 }

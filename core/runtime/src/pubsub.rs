@@ -1,16 +1,19 @@
 //! Brokers as the runtime calls them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mecha_events::TopicScopes;
 use mecha_plugin_api::pubsub::{BulkEntry, FailedEntry, PubSubFeatures, PubSubObject, PublishRequest};
-use mecha_plugin_api::{Metadata, RString, RVec};
+use mecha_plugin_api::{Error, ErrorKind, Metadata, RString, RVec};
+use mecha_resiliency::{Failure, Policy};
 use mecha_resources::component::Resolved;
 
 use crate::App;
 use crate::call::{Call, CallError};
 use crate::component::Component;
 use crate::observe::Operation;
+use crate::policies;
 
 /// A broker.
 pub type PubSub = Component<PubSubObject, PubSubSettings>;
@@ -26,6 +29,29 @@ impl PubSubSettings {
         let properties =
             resolved.properties.iter().map(|property| (property.name.as_str(), property.value.as_str()));
         Self { scopes: TopicScopes::for_app(&app.id, properties) }
+    }
+}
+
+/// What an attempt to publish several messages left undone.
+enum Unpublished {
+    /// Nothing was published.
+    All(CallError),
+    /// These were not.
+    Some(Vec<FailedEntry>),
+}
+
+impl From<CallError> for Unpublished {
+    fn from(error: CallError) -> Self {
+        Self::All(error)
+    }
+}
+
+impl Failure for Unpublished {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::All(error) => error.is_permanent(),
+            Self::Some(_) => false,
+        }
     }
 }
 
@@ -54,7 +80,9 @@ impl PubSub {
     /// [`CallError`].
     pub async fn publish(&self, call: &Call, request: PublishRequest) -> Result<(), CallError> {
         let (topic, started) = (request.topic.clone(), Instant::now());
-        let result = self.call(call, PUBLISH, |broker, context| broker.publish(context, request)).await;
+        let result = self
+            .call(call, PUBLISH, request, |broker, context, request| broker.publish(context, request))
+            .await;
         self.observer().pubsub().published(&topic, result.is_ok(), started.elapsed());
         result
     }
@@ -71,13 +99,63 @@ impl PubSub {
         metadata: Metadata,
     ) -> Result<Vec<FailedEntry>, CallError> {
         let (count, started) = (entries.len() as u64, Instant::now());
-        let (name, entries) = (RString::from(topic), RVec::from(entries));
-        let result = self
-            .call(call, BULK_PUBLISH, |broker, context| broker.bulk_publish(context, name, entries, metadata))
-            .await;
+        let result = match self.policies().outbound.get() {
+            None => self.try_bulk_publish(call, 1, topic, entries, metadata).await,
+            Some(policy) => Box::pin(self.insist(&policy, call, topic, entries, metadata)).await,
+        };
         let failed = result.as_ref().map_or(count, |failed| failed.len() as u64);
         self.observer().pubsub().published_bulk(topic, count - failed, result.is_ok(), started.elapsed());
-        result.map(Vec::from)
+        result
+    }
+
+    /// Under a policy that repeats, what was published once is not published again.
+    async fn insist(
+        &self,
+        policy: &Policy,
+        call: &Call,
+        topic: &str,
+        entries: Vec<BulkEntry>,
+        metadata: Metadata,
+    ) -> Result<Vec<FailedEntry>, CallError> {
+        let count = entries.len();
+        let remaining = Mutex::new(entries);
+        let left = || remaining.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = async |number| {
+            let (entries, metadata) = (left().clone(), metadata.clone());
+            let failed = self.try_bulk_publish(call, number, topic, entries, metadata).await?;
+            if failed.is_empty() {
+                return Ok(());
+            }
+            left().retain(|entry| failed.iter().any(|failed| failed.entry_id == entry.entry_id));
+            Err(Unpublished::Some(failed))
+        };
+        match policies::run(policy, self.name(), call.deadline, attempt).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(Unpublished::Some(failed)) => Ok(failed),
+            Err(Unpublished::All(error)) if left().len() == count => Err(error),
+            Err(Unpublished::All(error)) => {
+                let failed = |entry: &BulkEntry| FailedEntry {
+                    entry_id: entry.entry_id.clone(),
+                    error: Error::new(ErrorKind::UNAVAILABLE, error.to_string()),
+                };
+                Ok(left().iter().map(failed).collect())
+            }
+        }
+    }
+
+    async fn try_bulk_publish(
+        &self,
+        call: &Call,
+        attempt: u32,
+        topic: &str,
+        entries: Vec<BulkEntry>,
+        metadata: Metadata,
+    ) -> Result<Vec<FailedEntry>, CallError> {
+        let (name, entries) = (RString::from(topic), RVec::from(entries));
+        let open = self.hold().ok_or_else(|| self.gone())?;
+        let publishing =
+            |broker: &PubSubObject, context| broker.bulk_publish(context, name, entries, metadata);
+        Ok(self.call_on(&open, call, BULK_PUBLISH.attempt(attempt), publishing).await?.into())
     }
 
     pub(crate) fn capabilities(&self) -> Vec<&'static str> {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::{ConfigurationStore, InputBinding, LockStore, OutputBinding, PubSub, SecretStore, StateStore};
+use crate::managed::Managed;
+use crate::{
+    ConfigurationStore, CryptoStore, InputBinding, LockStore, ObjectStore, OutputBinding, PubSub,
+    SecretStore, StateStore,
+};
 
 type ByName<T> = HashMap<Box<str>, Arc<T>, RandomState>;
 
@@ -40,11 +44,15 @@ pub struct Registry {
     pub(crate) pubsubs: ByName<PubSub>,
     pub(crate) configuration_stores: ByName<ConfigurationStore>,
     pub(crate) lock_stores: ByName<LockStore>,
+    pub(crate) crypto_stores: ByName<CryptoStore>,
+    pub(crate) object_stores: ByName<ObjectStore>,
     /// Declared brokers, open or not: who subscribes to one waits for it.
     pub(crate) declared_pubsubs: ByName<PubSub>,
     /// Declared input bindings that a plugin has opened once.
     pub(crate) input_bindings: ByName<InputBinding>,
     pub(crate) summaries: Vec<ComponentSummary>,
+    /// Whatever is open.
+    pub(crate) open: Vec<Arc<dyn Managed>>,
 }
 
 fn find<'a, T>(components: &'a ByName<T>, name: &str) -> Result<&'a Arc<T>, Missing> {
@@ -99,6 +107,22 @@ impl Registry {
     /// [`Missing`].
     pub fn lock_store(&self, name: &str) -> Result<&Arc<LockStore>, Missing> {
         find(&self.lock_stores, name)
+    }
+
+    /// The holder of keys `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn crypto_store(&self, name: &str) -> Result<&Arc<CryptoStore>, Missing> {
+        find(&self.crypto_stores, name)
+    }
+
+    /// The object store `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn object_store(&self, name: &str) -> Result<&Arc<ObjectStore>, Missing> {
+        find(&self.object_stores, name)
     }
 
     /// Every component, in the order of their definitions.

@@ -9,21 +9,27 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mecha_app_channel::{AppChannel, AppChannelConfig, AppError, AppProtocol};
 use mecha_events::SubscriptionSpec;
+use mecha_invocation::Invocation;
 use mecha_observability::{Logger, Metrics, Telemetry};
 use mecha_plugin_host::{Change, HostConfig, PluginHost, watch};
 use mecha_resources::{Configuration, Loaded, Resource, select_for};
 use tokio::sync::{mpsc, oneshot, watch as signal};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::App;
 use crate::application::{
     Application, ConfigurationWatches, HealthProbe, Shared, StartSettings, StreamError, StreamSubscription,
 };
+use crate::component_health::{self, ComponentHealth, Healths};
 use crate::configuration_store::ConfigurationWatch;
 use crate::definition::Definition;
+use crate::factory::Factory;
+use crate::invocation::{InvocationError, Parts, invocation};
 use crate::lifecycle::{Failure, Lifecycle, OpenError};
 use crate::observe::ObserverSource;
+use crate::policies::Policies;
 use crate::registry::Registry;
-use crate::{App, factory};
 
 /// What happens at start to a component whose type no plugin offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +60,10 @@ pub struct RuntimeConfig {
     pub env: HashMap<String, String>,
     /// The declared subscriptions.
     pub subscriptions: Vec<mecha_resources::Subscription>,
+    /// The declared policies.
+    pub resiliencies: Vec<mecha_resources::Resiliency>,
+    /// The declared services outside.
+    pub http_endpoints: Vec<mecha_resources::HttpEndpoint>,
     /// How the application is reached.
     pub connection: AppConnection,
 }
@@ -124,6 +134,9 @@ pub enum BuildError {
     /// The application's address is none.
     #[error(transparent)]
     AppChannel(#[from] AppError),
+    /// Service invocation cannot be put together.
+    #[error(transparent)]
+    Invocation(#[from] InvocationError),
     /// Reading the plugins directory ended abnormally.
     #[error("looking at the plugin directories failed: {0}")]
     Scan(String),
@@ -164,10 +177,15 @@ pub struct Runtime {
     telemetry: Telemetry,
     metrics: Arc<Metrics>,
     registry: Arc<ArcSwap<Registry>>,
+    policies: Arc<Policies>,
     configuration: ArcSwap<Configuration>,
     connection: AppConnection,
     application: Arc<Application>,
+    invocation: Invocation,
     configuration_watches: ConfigurationWatches,
+    healths: Arc<Healths>,
+    /// Looks at the health of components until the end.
+    looking: Mutex<Option<AbortOnDropHandle<()>>>,
     extended_metadata: Mutex<BTreeMap<String, String>>,
     ready: AtomicBool,
     shutdown: signal::Sender<ShutdownRequest>,
@@ -189,25 +207,30 @@ impl Runtime {
         logger: Logger,
     ) -> Result<Arc<Self>, BuildError> {
         let observers = ObserverSource::new(telemetry.clone(), metrics.clone(), logger, config.slow_poll);
+        let policies = Arc::new(Policies::new(metrics.clone()));
+        policies.apply(&config.app.id, &config.resiliencies);
+        let factory = Factory { observers, policies: policies.clone() };
         let definitions = definitions(&config.app, &config.configuration, &config.components)?;
         let registry = Arc::new(ArcSwap::from_pointee(Registry::default()));
         let changed = signal::Sender::new(());
+        let env = Arc::new(config.env);
         let mut lifecycle = Lifecycle::new(
             config.app.clone(),
-            Arc::new(config.env),
-            observers.plugins(),
+            env.clone(),
+            factory.observers.plugins(),
             config.drain_deadline,
             registry.clone(),
             changed.clone(),
         );
         for definition in &definitions {
-            let components = factory::components(definition, &observers);
+            let components = factory.components(definition);
             if components.is_empty() {
-                observers.plugins().unserved(definition);
+                factory.observers.plugins().unserved(definition);
             }
             lifecycle.declare(components);
         }
-        let host = PluginHost::new(config.plugins, observers.sink()).map_err(BuildError::PrivateFolder)?;
+        let host =
+            PluginHost::new(config.plugins, factory.observers.sink()).map_err(BuildError::PrivateFolder)?;
         let (host, changes) = first_scan(host).await?;
         check_failures(&lifecycle.apply(changes).await)?;
         check_missing(config.missing_type, &lifecycle)?;
@@ -220,18 +243,37 @@ impl Runtime {
             changed,
         };
         let application = Application::new(shared, config.connection.channel()?, config.subscriptions);
+        let open = registry.load_full();
+        let invocation = invocation(Parts {
+            app: &config.app,
+            channel: application.channel().cloned(),
+            registry: &open,
+            env: &env,
+            endpoints: config.http_endpoints,
+            name_resolution: config.configuration.name_resolution.as_ref(),
+            max_body_size: config.connection.max_body_size,
+        });
+        let invocation = invocation.await?;
         let (stop_watching, stopped) = signal::channel(());
         let (redeclare, redeclared) = mpsc::channel(1);
-        let watching = tokio::spawn(keep_watching(host, lifecycle, observers, redeclared, stopped));
+        let healths = Arc::new(Healths::default());
+        let looking =
+            component_health::watch(config.app.clone(), registry.clone(), healths.clone(), metrics.clone());
+        let looking = AbortOnDropHandle::new(tokio::spawn(looking));
+        let watching = tokio::spawn(keep_watching(host, lifecycle, factory, redeclared, stopped));
         Ok(Arc::new(Self {
             app: config.app,
             telemetry,
             metrics,
             registry,
+            policies,
             configuration: ArcSwap::from_pointee(config.configuration),
             connection: config.connection,
             application: Arc::new(application),
+            invocation,
             configuration_watches: ConfigurationWatches::default(),
+            healths,
+            looking: Mutex::new(Some(looking)),
             extended_metadata: Mutex::default(),
             ready: AtomicBool::new(false),
             shutdown: signal::Sender::new(ShutdownRequest::None),
@@ -282,6 +324,11 @@ impl Runtime {
         self.ready.store(ready, Ordering::Release);
     }
 
+    /// Whether the back ends of the open components answer, by the components' names.
+    pub fn component_health(&self) -> Vec<ComponentHealth> {
+        self.healths.all()
+    }
+
     /// What applications stored with `PUT /v1.0/metadata/{key}`.
     pub fn extended_metadata(&self) -> BTreeMap<String, String> {
         self.extended_metadata.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -327,6 +374,11 @@ impl Runtime {
         self.application.subscribe_stream(pubsub, topic, metadata, dead_letter_topic)
     }
 
+    /// Calls of other applications, and theirs of this one.
+    pub fn invocation(&self) -> &Invocation {
+        &self.invocation
+    }
+
     /// Whether there is an application that takes calls over HTTP.
     pub fn calls_http_app(&self) -> bool {
         self.application.channel().is_some_and(|channel| channel.http().is_some())
@@ -356,6 +408,12 @@ impl Runtime {
         self.application.stop().await;
     }
 
+    /// Makes the policies that are declared now hold, in place of what was. Circuit breakers whose policy stays the same keep
+    /// their state; a resource that cannot be used leaves what held under its name.
+    pub fn redeclare_policies(&self, resiliencies: &[mecha_resources::Resiliency]) {
+        self.policies.apply(&self.app.id, resiliencies);
+    }
+
     /// Takes in the subscriptions that are declared now, in place of what was: new ones start before old ones end.
     pub fn redeclare_subscriptions(&self, subscriptions: Vec<mecha_resources::Subscription>) {
         self.application.redeclare(subscriptions);
@@ -381,6 +439,7 @@ impl Runtime {
 
     /// Stops watching, closes every component after its last call and retires every plugin.
     pub async fn shut_down(&self) {
+        drop(self.looking.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.stop_watching.lock().unwrap_or_else(PoisonError::into_inner).take());
         let watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watching) = watching {
@@ -484,7 +543,7 @@ struct Redeclared {
 async fn keep_watching(
     host: PluginHost,
     mut lifecycle: Lifecycle,
-    observers: ObserverSource,
+    factory: Factory,
     mut redeclared: mpsc::Receiver<Redeclared>,
     mut stopped: signal::Receiver<()>,
 ) -> Lifecycle {
@@ -496,7 +555,7 @@ async fn keep_watching(
             _ = stopped.changed() => break,
             // The sender lives as long as the runtime, whose end is signalled first.
             Some(Redeclared { definitions, done }) = redeclared.recv() => {
-                lifecycle.redeclare(definitions, &observers).await;
+                lifecycle.redeclare(definitions, &factory).await;
                 // Who asked may have gone meanwhile.
                 let _ = done.send(());
             }

@@ -20,7 +20,8 @@ impl SecretStore {
     /// # Errors
     /// [`CallError`].
     pub async fn get(&self, call: &Call, name: &str, metadata: Metadata) -> Result<Metadata, CallError> {
-        self.call(call, GET, |store, context| store.get(context, name.into(), metadata)).await
+        self.call(call, GET, metadata, |store, context, metadata| store.get(context, name.into(), metadata))
+            .await
     }
 
     /// Every secret.
@@ -28,7 +29,9 @@ impl SecretStore {
     /// # Errors
     /// [`CallError`].
     pub async fn bulk_get(&self, call: &Call, metadata: Metadata) -> Result<Vec<Secret>, CallError> {
-        let secrets = self.call(call, BULK_GET, |store, context| store.bulk_get(context, metadata)).await?;
+        let secrets = self
+            .call(call, BULK_GET, metadata, |store, context, metadata| store.bulk_get(context, metadata))
+            .await?;
         Ok(secrets.into())
     }
 

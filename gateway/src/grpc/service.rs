@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::StatusCode;
 use mecha_observability::{Propagated, names};
 use mecha_proto::Message;
+use mecha_proto::common::v1 as common;
 use mecha_proto::runtime::v1 as pb;
 use mecha_proto::runtime::v1::dapr_server::Dapr;
 use mecha_resources::configuration::ApiProtocol;
@@ -15,19 +16,22 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use crate::api::{bindings, configuration, lock, metadata, publish, secrets, shutdown, state, subscribe};
+use crate::api::crypto::grpc::Down as Pieces;
+use crate::api::{
+    bindings, configuration, invoke, lock, metadata, publish, secrets, shutdown, state, subscribe,
+};
 use crate::call::{begin, same_token};
 use crate::error::{ApiError, from_http_status};
 
-const TOKEN: &str = "dapr-api-token";
+pub(super) const TOKEN: &str = "dapr-api-token";
 
 /// What goes down a stream.
 type Down<T> = ReceiverStream<Result<T, Status>>;
 
 /// A method of the service: its full name, and its part of the API as the Configuration's lists name it.
-struct Method {
-    name: &'static str,
-    part: &'static str,
+pub(super) struct Method {
+    pub(super) name: &'static str,
+    pub(super) part: &'static str,
 }
 
 /// A method of `dapr.proto.runtime.v1.Dapr`.
@@ -39,7 +43,7 @@ macro_rules! method {
 
 /// The Dapr service of one runtime.
 pub(crate) struct DaprService {
-    runtime: Arc<Runtime>,
+    pub(super) runtime: Arc<Runtime>,
 }
 
 impl DaprService {
@@ -48,7 +52,7 @@ impl DaprService {
     }
 
     /// The way of every method with one request and one answer.
-    async fn serve<Q: Message, A: Message>(
+    pub(super) async fn serve<Q: Message, A: Message>(
         &self,
         method: &'static Method,
         request: Request<Q>,
@@ -66,7 +70,8 @@ impl DaprService {
         result
     }
 
-    async fn answer<Q, A>(
+    /// A call that is let in, traced and answered; measuring it is left.
+    pub(super) async fn answer<Q, A>(
         &self,
         method: &'static Method,
         metadata: &MetadataMap,
@@ -97,6 +102,34 @@ impl DaprService {
         Ok(response)
     }
 
+    /// An invocation's metadata goes both ways, and an application's error goes out as it is.
+    async fn invoke(
+        &self,
+        method: &'static Method,
+        request: Request<pb::InvokeServiceRequest>,
+    ) -> Result<Response<common::InvokeResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        self.check_lists(method)?;
+        self.check_token(&metadata)?;
+        let (call, span) = begin(&self.runtime, propagated(&metadata)?, method.name);
+        let result = invoke::grpc::invoke(&self.runtime, &call, &metadata, message).await;
+        let result = result.map_err(|failure| match failure {
+            invoke::grpc::Failure::Application(status) => *status,
+            invoke::grpc::Failure::NoAnswer(error) => {
+                self.runtime.metrics().errors.record(error.code, error.category);
+                error.status()
+            }
+        });
+        if let Some(mut span) = span {
+            span.set_attribute(names::attribute::DAPR_PROTOCOL, names::attribute::value::GRPC);
+            if let Err(status) = &result {
+                span.fail(status.message().to_owned());
+            }
+            span.end();
+        }
+        result
+    }
+
     /// The way of every method with a stream: let in, and given its place in a trace.
     fn enter(&self, method: &'static Method, metadata: &MetadataMap) -> Result<Call, Status> {
         self.check_lists(method)?;
@@ -119,7 +152,7 @@ impl DaprService {
         Ok(Response::new(ReceiverStream::new(opened?)))
     }
 
-    fn check_token(&self, metadata: &MetadataMap) -> Result<(), Status> {
+    pub(super) fn check_token(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let Some(expected) = &self.runtime.app().api_token else { return Ok(()) };
         let refused = |reason| Err(from_http_status(StatusCode::UNAUTHORIZED, Code::Unauthenticated, reason));
         match metadata.get(TOKEN) {
@@ -170,7 +203,7 @@ impl DaprService {
     }
 }
 
-fn propagated(metadata: &MetadataMap) -> Result<Propagated, Status> {
+pub(super) fn propagated(metadata: &MetadataMap) -> Result<Propagated, Status> {
     let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
     let binary = metadata.get_bin(names::header::GRPC_TRACE_BIN).and_then(|value| value.to_bytes().ok());
     let read = Propagated::from_grpc(
@@ -187,6 +220,23 @@ impl Dapr for DaprService {
     type SubscribeTopicEventsAlpha1Stream = Down<pb::SubscribeTopicEventsResponseAlpha1>;
     type SubscribeConfigurationStream = Down<pb::SubscribeConfigurationResponse>;
     type SubscribeConfigurationAlpha1Stream = Down<pb::SubscribeConfigurationResponse>;
+    type EncryptAlpha1Stream = Pieces<pb::EncryptResponse>;
+    type DecryptAlpha1Stream = Pieces<pb::DecryptResponse>;
+
+    async fn invoke_service(
+        &self,
+        request: Request<pb::InvokeServiceRequest>,
+    ) -> Result<Response<common::InvokeResponse>, Status> {
+        let (started, method) = (Instant::now(), method!("InvokeService", "v1/invoke"));
+        let received = request.get_ref().encoded_len() as u64;
+        let result = self.invoke(method, request).await;
+        let (code, sent) = match &result {
+            Ok(response) => (Code::Ok, response.get_ref().encoded_len() as u64),
+            Err(status) => (status.code(), 0),
+        };
+        self.runtime.metrics().grpc.observe(method.name, code, Some((received, sent)), started.elapsed());
+        result
+    }
 
     async fn get_state(
         &self,
@@ -317,6 +367,20 @@ impl Dapr for DaprService {
         request: Request<pb::UnlockRequest>,
     ) -> Result<Response<pb::UnlockResponse>, Status> {
         self.serve(method!("UnlockAlpha1", "v1alpha1/unlock"), request, lock::grpc::unlock).await
+    }
+
+    async fn encrypt_alpha1(
+        &self,
+        request: Request<Streaming<pb::EncryptRequest>>,
+    ) -> Result<Response<Self::EncryptAlpha1Stream>, Status> {
+        self.encrypt(request).await
+    }
+
+    async fn decrypt_alpha1(
+        &self,
+        request: Request<Streaming<pb::DecryptRequest>>,
+    ) -> Result<Response<Self::DecryptAlpha1Stream>, Status> {
+        self.decrypt(request).await
     }
 
     async fn invoke_binding(

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use mecha_observability::{ActiveSpan, BaggageError, Propagated, names};
 use mecha_resources::configuration::ApiProtocol;
 use mecha_runtime::{Call, Runtime};
 
+use super::body::{RequestStream, ResponseBody};
+use super::cors::Cors;
 use super::path::Path;
 use super::request::Request;
 use super::response::Reply;
@@ -28,15 +30,42 @@ pub(crate) struct Edge {
     runtime: Arc<Runtime>,
     max_body_size: usize,
     log_calls: bool,
+    cors: Option<Cors>,
+    /// Health and metadata only, for anybody.
+    is_public: bool,
 }
 
 impl Edge {
-    pub(crate) fn new(runtime: Arc<Runtime>, max_body_size: usize, log_calls: bool) -> Self {
-        Self { runtime, max_body_size, log_calls }
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        max_body_size: usize,
+        log_calls: bool,
+        cors: Option<Cors>,
+    ) -> Self {
+        Self { runtime, max_body_size, log_calls, cors, is_public: false }
+    }
+
+    /// The part of the API that probes and monitors may reach without a token.
+    pub(crate) fn public(runtime: Arc<Runtime>, max_body_size: usize, log_calls: bool) -> Self {
+        Self { is_public: true, ..Self::new(runtime, max_body_size, log_calls, None) }
     }
 
     /// Answers one request. Never fails: every failure is an answer.
-    pub(crate) async fn handle(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) async fn handle(self: Arc<Self>, request: http::Request<Incoming>) -> Response<ResponseBody> {
+        match &self.cors {
+            Some(cors) if cors.concerns(&request) => {
+                let edge = self.clone();
+                let answer = |request| {
+                    let edge = edge.clone();
+                    async move { edge.answer(request).await }
+                };
+                cors.guard(request, answer).await
+            }
+            _ => self.answer(request).await,
+        }
+    }
+
+    async fn answer(&self, request: http::Request<Incoming>) -> Response<ResponseBody> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let received = body.size_hint().lower();
@@ -55,7 +84,8 @@ impl Edge {
     }
 
     fn measure(&self, head: &Parts, reply: &Reply, received: u64, started: Instant) {
-        let (elapsed, status, sent) = (started.elapsed(), reply.status.as_u16(), reply.body.len() as u64);
+        let (elapsed, status, sent) =
+            (started.elapsed(), reply.status.as_u16(), reply.body.len().unwrap_or_default());
         let path = head.uri.path();
         self.runtime.metrics().http.observe(head.method.as_str(), path, status, received, sent, elapsed);
         if self.log_calls {
@@ -86,18 +116,27 @@ impl Edge {
     }
 
     async fn authorised(&self, head: &Parts, route: Route<'_>, call: &Call, body: Incoming) -> Reply {
-        if let Some(expected) = &self.runtime.app().api_token {
+        if let Some(expected) = &self.runtime.app().api_token
+            && !self.is_public
+        {
             let given = head.headers.get(TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
             if !same_token(given, expected.as_bytes()) {
                 return Reply::text(StatusCode::UNAUTHORIZED, "invalid api token\n");
             }
         }
+        if self.is_public && !route.is_public() {
+            return Reply::text(StatusCode::NOT_FOUND, "404 page not found\n");
+        }
         let route = if self.is_allowed(&route, head.uri.path()) { route } else { Route::Unknown };
-        let body = match self.read(&head.headers, body).await {
-            Ok(body) => body,
-            Err(reply) => return reply,
+        let (body, stream) = if route.wants_stream() {
+            (Bytes::new(), RequestStream::new(body))
+        } else {
+            match self.read(&head.headers, body).await {
+                Ok(body) => (body, RequestStream::none()),
+                Err(reply) => return reply,
+            }
         };
-        let request = Request { runtime: &self.runtime, call, head, body: &body };
+        let request = Request { runtime: &self.runtime, call, head, body: &body, stream: &stream };
         self.reply(route.answer(&request).await)
     }
 
@@ -119,6 +158,7 @@ impl Edge {
         route.part().is_none_or(|part| api.is_allowed(ApiProtocol::Http, part, path.trim_start_matches('/')))
     }
 
+    /// Reads a body whole. A body that its route takes as a stream does not come here, and has no limit.
     async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Reply> {
         if body.is_end_stream() {
             return Ok(Bytes::new());

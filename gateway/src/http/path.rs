@@ -62,6 +62,14 @@ pub(crate) fn decoded(segment: &str) -> Cow<'_, str> {
     unescape(segment).unwrap_or(Cow::Borrowed(segment))
 }
 
+/// Decodes a path, which is known to decode: unlike in a query, `+` is itself.
+pub(crate) fn decoded_path(raw: &str) -> Cow<'_, str> {
+    if !raw.contains('%') {
+        return Cow::Borrowed(raw);
+    }
+    unescape(&raw.replace('+', "%2B")).map_or(Cow::Borrowed(raw), |path| Cow::Owned(path.into_owned()))
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
@@ -111,6 +119,7 @@ mod tests {
             assert!(Path::parse(raw).is_none(), "{raw}");
         }
         assert_eq!(decoded("a+b%2Fc"), "a b/c");
+        assert_eq!(decoded_path("/a+b%2Fc%2B"), "/a+b/c+");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A request as a building block sees it: its head, its query, its whole body.
+//! A request as a building block sees it: its head, its query, its body: whole, or as it arrives.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mecha_plugin_api::Metadata;
 use mecha_runtime::{Call, Runtime};
 
+use super::body::RequestStream;
 use super::path::unescape;
 
 /// One request that was let in.
@@ -13,7 +14,10 @@ pub(crate) struct Request<'a> {
     pub(crate) runtime: &'a Arc<Runtime>,
     pub(crate) call: &'a Call,
     pub(crate) head: &'a http::request::Parts,
+    /// The whole body; empty when the route takes it as a stream.
     pub(crate) body: &'a Bytes,
+    /// The body as it arrives, for a route that says so ([`super::router::Route::wants_stream`]).
+    pub(crate) stream: &'a RequestStream,
 }
 
 impl Request<'_> {

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use http_body_util::Full;
 use mecha_plugin_api::Metadata;
 use serde::Serialize;
 
+use super::body::{Body, ResponseBody};
 use crate::error::ApiError;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -16,19 +16,19 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
 }
 
 /// 204: success without a body.
 pub(crate) fn empty() -> Reply {
-    Reply { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() }
+    Reply { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Body::Whole(Bytes::new()) }
 }
 
 impl Reply {
     pub(crate) fn json(status: StatusCode, body: Bytes) -> Self {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(CONTENT_TYPE, JSON);
-        Self { status, headers, body }
+        Self { status, headers, body: Body::Whole(body) }
     }
 
     /// A value as JSON.
@@ -40,7 +40,7 @@ impl Reply {
     pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, TEXT);
-        Self { status, headers, body: text.into() }
+        Self { status, headers, body: Body::Whole(text.into()) }
     }
 
     pub(crate) fn error(error: &ApiError) -> Self {
@@ -66,8 +66,8 @@ impl Reply {
         }
     }
 
-    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body));
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        let mut response = Response::new(self.body.into_response_body());
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

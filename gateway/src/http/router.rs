@@ -5,7 +5,10 @@ use http::Method;
 use super::path::Path;
 use super::request::Request;
 use super::response::Reply;
-use crate::api::{bindings, configuration, health, lock, metadata, publish, secrets, shutdown, state};
+use crate::api::{
+    bindings, configuration, crypto, health, invoke, lock, metadata, objects, publish, secrets, shutdown,
+    state,
+};
 use crate::error::ApiError;
 
 /// What a request asks for.
@@ -17,10 +20,12 @@ pub(crate) enum Route<'a> {
     Publish(publish::http::Route<'a>),
     Configuration(configuration::http::Route<'a>),
     Lock(lock::http::Route<'a>),
+    Crypto(crypto::http::Route<'a>),
+    Objects(objects::http::Route<'a>),
     Metadata(metadata::http::Route<'a>),
     Health(health::http::Route),
     Shutdown,
-    /// Everything else, wrong methods included: Dapr takes it for a service invocation without a target.
+    /// Everything else, wrong methods included: a service invocation, with or without a target.
     Unknown,
 }
 
@@ -41,6 +46,8 @@ impl<'a> Route<'a> {
                 configuration::http::Route::of(method, rest).map(Route::Configuration)
             }
             ("v1.0-alpha1", "lock" | "unlock") => lock::http::Route::of(block, method, rest).map(Route::Lock),
+            ("v1.0-alpha1", "crypto") => crypto::http::Route::of(method, rest).map(Route::Crypto),
+            ("v1.0-alpha1", "objects") => objects::http::Route::of(method, rest).map(Route::Objects),
             ("v1.0", "metadata") => metadata::http::Route::of(method, rest).map(Route::Metadata),
             ("v1.0", "healthz") => health::http::Route::of(method, rest).map(Route::Health),
             ("v1.0", "shutdown") => (method == Method::POST && rest.is_empty()).then_some(Route::Shutdown),
@@ -60,10 +67,23 @@ impl<'a> Route<'a> {
             Self::Configuration(_) => Some("v1.0/configuration"),
             Self::Lock(lock::http::Route::Lock { .. }) => Some("v1.0-alpha1/lock"),
             Self::Lock(lock::http::Route::Unlock { .. }) => Some("v1.0-alpha1/unlock"),
+            Self::Crypto(_) => Some("v1.0-alpha1/crypto"),
+            Self::Objects(_) => Some("v1.0-alpha1/objects"),
             Self::Metadata(_) => Some("v1.0/metadata"),
             Self::Shutdown => Some("v1.0/shutdown"),
             Self::Health(_) | Self::Unknown => None,
         }
+    }
+
+    /// Whether the block reads the body while it arrives ([`Request::stream`]). The largest size of a body does not apply to
+    /// it then: it never lies in memory whole.
+    pub(crate) fn wants_stream(&self) -> bool {
+        matches!(self, Self::Crypto(_) | Self::Objects(objects::http::Route::Put { .. }) | Self::Unknown)
+    }
+
+    /// Whether the public port has it too.
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self, Self::Health(_) | Self::Metadata(metadata::http::Route::Get))
     }
 
     /// Has the block answer.
@@ -75,10 +95,12 @@ impl<'a> Route<'a> {
             Self::Publish(route) => publish::http::answer(route, request).await,
             Self::Configuration(route) => configuration::http::answer(route, request).await,
             Self::Lock(route) => lock::http::answer(route, request).await,
+            Self::Crypto(route) => crypto::http::answer(route, request).await,
+            Self::Objects(route) => objects::http::answer(route, request).await,
             Self::Metadata(route) => Ok(metadata::http::answer(route, request)),
             Self::Health(route) => health::http::answer(route, request.runtime, request.head),
             Self::Shutdown => Ok(shutdown::http::answer(request)),
-            Self::Unknown => Err(ApiError::no_target()),
+            Self::Unknown => invoke::http::answer(request).await,
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum ComponentKind {
     Configuration,
     /// Secret store.
     Secret,
+    /// Holder of keys.
+    Crypto,
     /// Output binding.
     OutputBinding,
     /// Input binding: the application's answers.
@@ -51,6 +53,8 @@ pub enum Operation {
     Subscribe,
     /// Stop watching.
     Unsubscribe,
+    /// Wrap or unwrap a key.
+    Crypto,
     /// An event of an input binding; it has no label `operation`.
     Event,
 }
@@ -70,6 +74,7 @@ impl Operation {
             Self::Transaction => "transaction",
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
+            Self::Crypto => "crypto_op",
             Self::Event => "",
         }
     }
@@ -81,6 +86,7 @@ pub struct ComponentMetrics {
     state: Arc<Family>,
     configuration: Arc<Family>,
     secret: Arc<Family>,
+    crypto: Arc<Family>,
     output_binding: Arc<Family>,
     input_binding: Arc<Family>,
 }
@@ -128,6 +134,7 @@ impl ComponentMetrics {
                 true,
             )?,
             secret: Family::new(&of, metric::SECRET_COUNT, metric::SECRET_LATENCIES, true)?,
+            crypto: Family::new(&of, metric::CRYPTO_COUNT, metric::CRYPTO_LATENCIES, true)?,
             output_binding: Family::new(
                 &of,
                 metric::OUTPUT_BINDING_COUNT,
@@ -149,6 +156,7 @@ impl ComponentMetrics {
             ComponentKind::State => &self.state,
             ComponentKind::Configuration => &self.configuration,
             ComponentKind::Secret => &self.secret,
+            ComponentKind::Crypto => &self.crypto,
             ComponentKind::OutputBinding => &self.output_binding,
             ComponentKind::InputBinding => &self.input_binding,
         };

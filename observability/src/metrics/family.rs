@@ -1,6 +1,6 @@
 //! Helpers to register families with the identity of the runtime as fixed labels.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 use super::MetricsSettings;
 use crate::error::Error;
@@ -31,6 +31,12 @@ impl<'a> Families<'a> {
 
     pub(super) fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
         let family = IntCounterVec::new(self.opts(name, help), labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    pub(super) fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, Error> {
+        let family = GaugeVec::new(self.opts(name, help), labels)?;
         self.registry.register(Box::new(family.clone()))?;
         Ok(family)
     }

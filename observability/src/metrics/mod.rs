@@ -8,21 +8,25 @@ mod bounded;
 mod component;
 mod family;
 mod grpc;
+mod health;
 mod http;
 mod path;
 mod pattern;
 mod plugin;
 mod process;
 mod pubsub;
+mod resiliency;
 mod runtime;
 
 use prometheus::{Registry, TextEncoder};
 
 pub use component::{ComponentHandle, ComponentKind, ComponentMetrics, Operation, OperationHandle};
 pub use grpc::{GrpcMetrics, MethodHandle};
+pub use health::HealthMetrics;
 pub use http::{HttpCardinality, HttpMetrics, RouteHandle};
 pub use plugin::{GenerationState, InFlight, PluginHandle, PluginMetrics};
 pub use pubsub::{IngressStatus, PubSubHandle, PubSubMetrics};
+pub use resiliency::{PolicySite, ResiliencyMetrics};
 pub use runtime::{ErrorCodeMetrics, InitFailure, RuntimeMetrics, SpanMetrics};
 
 use crate::error::Error;
@@ -83,6 +87,8 @@ pub struct Metrics {
     pub components: ComponentMetrics,
     /// Events published and delivered.
     pub pubsub: PubSubMetrics,
+    /// Timeouts, retries and circuit breakers.
+    pub resiliency: ResiliencyMetrics,
     /// The HTTP server.
     pub http: HttpMetrics,
     /// The gRPC server.
@@ -91,6 +97,8 @@ pub struct Metrics {
     pub errors: ErrorCodeMetrics,
     /// Life of components.
     pub runtime: RuntimeMetrics,
+    /// Health of components.
+    pub health: HealthMetrics,
     /// Plugins.
     pub plugins: PluginMetrics,
     /// Spans on their way out.
@@ -105,10 +113,12 @@ impl Metrics {
         Ok(Self {
             components: ComponentMetrics::new(&registry, settings)?,
             pubsub: PubSubMetrics::new(&registry, settings)?,
+            resiliency: ResiliencyMetrics::new(&registry, settings)?,
             http: HttpMetrics::new(&registry, settings)?,
             grpc: GrpcMetrics::new(&registry, settings)?,
             errors: ErrorCodeMetrics::new(&registry, settings)?,
             runtime: RuntimeMetrics::new(&registry, settings)?,
+            health: HealthMetrics::new(&registry, settings)?,
             plugins: PluginMetrics::new(&registry)?,
             spans: SpanMetrics::new(&registry, settings)?,
             registry,

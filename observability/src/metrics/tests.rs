@@ -246,3 +246,28 @@ fn the_dashboard_asks_only_for_metrics_that_exist() {
     }
     assert!(count > 20, "{count}");
 }
+
+#[test]
+fn a_circuit_breaker_has_a_series_for_each_state() {
+    let metrics = metrics();
+    let site = PolicySite { name: "r", namespace: "ns", direction: "outbound", target: "Statestore_cache" };
+    metrics.resiliency.loaded("r", "ns");
+    metrics.resiliency.applied(site, "retry", "");
+    metrics.resiliency.applied(site, "circuitbreaker", "closed");
+    metrics.resiliency.activated(site, "circuitbreaker", "open");
+    let text = metrics.render();
+    let of = |metric: &str, policy: &str, status: &str| {
+        let labels = format!(
+            r#"app_id="orders",flow_direction="outbound",name="r",namespace="ns",policy="{policy}",status="{status}",target="Statestore_cache""#
+        );
+        value(&text, &format!("{metric}{{{labels}}}"))
+    };
+    assert_eq!(value(&text, r#"dapr_resiliency_loaded{app_id="orders",name="r",namespace="ns"}"#), 1.0);
+    assert_eq!(of("dapr_resiliency_count", "retry", ""), 1.0);
+    assert_eq!(of("dapr_resiliency_count", "circuitbreaker", "closed"), 1.0);
+    assert_eq!(of("dapr_resiliency_activations_total", "circuitbreaker", "open"), 1.0);
+    let states = ["closed", "half-open", "open", "unknown"]
+        .map(|state| of("dapr_resiliency_cb_state", "circuitbreaker", state));
+    assert_eq!(states, [0.0, 0.0, 1.0, 0.0]);
+    assert!(!text.contains(r#"dapr_resiliency_cb_state{app_id="orders",flow_direction="outbound",name="r",namespace="ns",policy="retry""#));
+}

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mecha_plugin_api::binding::{InvokeRequest, InvokeResponse, OutputBinding};
 use mecha_plugin_api::{Buf, CallContext, ComponentSpec, Error, Metadata, Result};
-use tracing::Span;
 
 use crate::client::Files;
 use crate::metadata::root_path;
 use crate::payload;
+use crate::work::{self, off_thread};
 
 const CREATE: &str = "create";
 const GET: &str = "get";
@@ -33,15 +33,10 @@ impl OutputBinding for LocalStorage {
     }
 
     async fn invoke(&self, context: &CallContext, request: InvokeRequest) -> Result<InvokeResponse> {
-        let (files, span) = (self.files.clone(), span(context, &request.operation));
+        let (files, operation) = (self.files.clone(), request.operation.clone());
         let name = request.metadata.get("fileName").unwrap_or_default().to_owned();
-        let working = span.clone();
-        let answer = off_thread(move || working.in_scope(|| perform(&files, &name, request))).await;
-        if let Err(error) = &answer {
-            span.record("otel.status_code", "ERROR");
-            span.record("otel.status_description", error.message());
-        }
-        Ok(InvokeResponse { data: answer?, content_type: "".into(), metadata: Metadata::new() })
+        let data = work::perform(context, &operation, move || perform(&files, &name, request)).await?;
+        Ok(InvokeResponse { data, content_type: "".into(), metadata: Metadata::new() })
     }
 }
 
@@ -66,25 +61,4 @@ fn perform(files: &Files, name: &str, request: InvokeRequest) -> Result<Buf> {
 fn json(value: &serde_json::Value) -> Result<Buf> {
     let text = serde_json::to_vec(value);
     text.map(Buf::from).map_err(|error| Error::internal(format!("error encoding response as JSON: {error}")))
-}
-
-/// Files block, and calls must not.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::internal(format!("the work on a file was given up: {error}"))),
-    }
-}
-
-/// An unsampled call makes no span at all.
-fn span(context: &CallContext, operation: &str) -> Span {
-    if !context.is_sampled() {
-        return Span::none();
-    }
-    tracing::info_span!(
-        "localstorage",
-        otel.name = format_args!("localstorage {operation}"),
-        otel.status_code = tracing::field::Empty,
-        otel.status_description = tracing::field::Empty,
-    )
 }

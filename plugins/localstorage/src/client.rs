@@ -93,7 +93,7 @@ fn walk(folder: &Path, files: &mut Vec<String>) -> std::io::Result<()> {
 }
 
 /// Resolves a name below the root, links included.
-fn join_inside(root: &Path, name: &str) -> std::io::Result<PathBuf> {
+pub(crate) fn join_inside(root: &Path, name: &str) -> std::io::Result<PathBuf> {
     let mut left: VecDeque<OsString> = parts(Path::new(name)).collect();
     let (mut below, mut links) = (PathBuf::new(), 0);
     while let Some(part) = left.pop_front() {

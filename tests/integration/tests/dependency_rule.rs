@@ -21,10 +21,13 @@ const RESILIENCY: &str = "mecha-resiliency";
 const SETTINGS: &str = "mecha-settings";
 const OBSERVABILITY: &str = "mecha-observability";
 const PROTO: &str = "mecha-proto";
+const ENC: &str = "mecha-enc";
 const EVENTS: &str = "mecha-events";
 const APP_CHANNEL: &str = "mecha-app-channel";
+const INVOCATION: &str = "mecha-invocation";
 const RUNTIME: &str = "mecha-runtime";
 const GATEWAY: &str = "mecha-gateway";
+const CONFORMANCE: &str = "mecha-conformance";
 
 const RULES: &[Rule] = &[
     Rule {
@@ -64,9 +67,19 @@ const RULES: &[Rule] = &[
         because: "it is pure: events, rules and subscriptions as values",
     },
     Rule {
+        folder: "core/crypto-scheme",
+        may_use: &[],
+        because: "it is pure: bytes in, bytes out; who holds the keys is the caller's business",
+    },
+    Rule {
         folder: "core/app-channel",
         may_use: &[PROTO, EVENTS, RESOURCES, OBSERVABILITY],
         because: "it is the one place that speaks to the application; what is brought there is the runtime's business",
+    },
+    Rule {
+        folder: "core/invocation",
+        may_use: &[PROTO, APP_CHANNEL, OBSERVABILITY],
+        because: "it speaks to applications and runtimes; components are not its business",
     },
     Rule {
         folder: "observability",
@@ -75,17 +88,17 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "core/runtime",
-        may_use: &[API, HOST, RESOURCES, RESILIENCY, EVENTS, APP_CHANNEL, OBSERVABILITY],
+        may_use: &[API, HOST, RESOURCES, RESILIENCY, EVENTS, APP_CHANNEL, INVOCATION, OBSERVABILITY],
         because: "it calls components and knows no protocol, neither HTTP's nor gRPC's messages",
     },
     Rule {
         folder: "gateway",
-        may_use: &[RUNTIME, API, PROTO, EVENTS, RESOURCES, OBSERVABILITY],
+        may_use: &[RUNTIME, API, PROTO, ENC, EVENTS, INVOCATION, RESOURCES, OBSERVABILITY],
         because: "it translates protocols into calls of the runtime; it never loads a library itself",
     },
     Rule {
         folder: "core/mecha",
-        may_use: &[API, HOST, RESOURCES, SETTINGS, OBSERVABILITY, RUNTIME, GATEWAY],
+        may_use: &[API, HOST, INVOCATION, RESOURCES, SETTINGS, OBSERVABILITY, RUNTIME, GATEWAY, CONFORMANCE],
         because: "the binary composes: it alone may see every layer, and still no plugin",
     },
 ];

@@ -154,7 +154,7 @@ async fn one_trace(broker: Broker, transport: Transport, publisher: Publisher, r
 #[tokio::test]
 async fn a_publish_and_its_delivery_are_one_trace() {
     let mut failed = Vec::new();
-    for broker in Broker::ALL {
+    for broker in Broker::all() {
         for transport in [Transport::Http, Transport::Grpc] {
             for publisher in [Publisher::Http, Publisher::Grpc] {
                 for raw in [false, true] {

@@ -1,6 +1,7 @@
 //! The application over gRPC.
 
 mod binding;
+mod invoke;
 mod topic;
 
 use http::Uri;

@@ -2,15 +2,17 @@
 
 mod binding;
 mod configuration;
+mod invoke;
 mod topic;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use mecha_observability::Propagated;
 
+use crate::body::Outgoing;
 use crate::config::AppChannelConfig;
 use crate::error::{AppError, chain};
 use crate::transport::Transport;
@@ -23,7 +25,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SHOWN_BODY: usize = 200;
 
 /// An application that speaks HTTP.
-pub struct HttpApp(Transport<Full<Bytes>>);
+pub struct HttpApp(Transport<Outgoing>);
 
 impl HttpApp {
     pub(crate) fn new(config: &AppChannelConfig) -> Result<Self, AppError> {
@@ -72,7 +74,7 @@ impl HttpApp {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Bytes>, AppError> {
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(Outgoing::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(path)?;
         *request.headers_mut() = headers;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use mecha_app_channel::{AppChannel, AppError, BindingAnswer, StateAnswer};
+use mecha_app_channel::{AppChannel, BindingAnswer, StateAnswer};
 use mecha_observability::metrics::Operation as Measure;
 use mecha_observability::{ActiveSpan, names};
 use mecha_plugin_api::binding::{InputBindingObject, InvokeRequest};
@@ -13,8 +13,9 @@ use mecha_plugin_api::state::{Concurrency, Consistency, SetRequest, ValueKind};
 use mecha_plugin_api::{AbiFuture, Buf, CallContext, Metadata};
 
 use super::Shared;
+use super::insist::{FromApp, Undelivered, insist};
 use super::received::{Carried, received};
-use crate::inbound::{Feed, Pending, settlement};
+use crate::inbound::{Feed, FlowWatch, Pending, settlement};
 use crate::{Call, InputBinding, StateStore};
 
 /// Events that may be with the application at once.
@@ -29,6 +30,7 @@ pub(crate) struct BindingFeed {
     pub(crate) binding: Arc<InputBinding>,
     /// Path of the application.
     pub(crate) route: String,
+    pub(crate) flow: FlowWatch,
 }
 
 impl Feed<InputBindingObject> for BindingFeed {
@@ -84,14 +86,19 @@ impl BindingFeed {
         }
     }
 
-    async fn send(&self, delivery: Delivery, call: &Call) -> Result<BindingAnswer, AppError> {
+    async fn send(&self, delivery: Delivery, call: &Call) -> Result<BindingAnswer, Undelivered<FromApp>> {
         let (metadata, data) = (delivery.metadata, delivery.data.into_bytes());
-        match &*self.channel {
-            AppChannel::Http(app) => app.binding_event(&self.route, data, metadata.iter(), &call.trace).await,
-            AppChannel::Grpc(app) => {
-                app.binding_event(self.binding.name(), data, metadata.iter(), &call.trace).await
-            }
-        }
+        let attempt = async || {
+            let (data, trace) = (data.clone(), &call.trace);
+            let answered = match &*self.channel {
+                AppChannel::Http(app) => app.binding_event(&self.route, data, metadata.iter(), trace).await,
+                AppChannel::Grpc(app) => {
+                    app.binding_event(self.binding.name(), data, metadata.iter(), trace).await
+                }
+            };
+            answered.map_err(FromApp)
+        };
+        insist(self.binding.policies().inbound.get().as_deref(), &self.flow, attempt).await
     }
 
     /// Keeps the answer's state and sends its data to the output bindings that it names. The application has taken the event:
@@ -173,7 +180,7 @@ impl BindingFeed {
     }
 }
 
-fn finish(span: Option<ActiveSpan>, error: Option<&AppError>) {
+fn finish(span: Option<ActiveSpan>, error: Option<&Undelivered<FromApp>>) {
     let Some(mut span) = span else { return };
     if let Some(error) = error {
         span.fail(error.to_string());

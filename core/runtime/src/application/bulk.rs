@@ -12,7 +12,8 @@ use mecha_plugin_api::source::{Delivery, Outcome, Settlement};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::target::{Target, TargetError};
+use super::insist::{Collected, Undelivered, insist};
+use super::target::{Declined, Target, TargetError};
 use super::topic::TopicFeed;
 use crate::Call;
 use crate::inbound::settlement;
@@ -41,6 +42,11 @@ struct EntryAnswer {
     entry_id: String,
     #[serde(default)]
     status: String,
+}
+
+/// Whether the application said of an entry that it need not come again.
+fn is_settled(statuses: &HashMap<String, EventStatus>, entry: &Entry<'_>) -> bool {
+    matches!(statuses.get(&entry.id), Some(EventStatus::Success | EventStatus::Drop))
 }
 
 impl TopicFeed {
@@ -107,25 +113,36 @@ impl TopicFeed {
         }
     }
 
-    /// What the application says of each entry; an entry that it does not name comes again.
+    /// What the application says of each entry; an entry that it does not name comes again. Under the broker's policy those that
+    /// it did not take are brought again here first.
     async fn send_bulk(&self, path: &str, entries: &[Entry<'_>]) -> HashMap<String, EventStatus> {
-        match self.try_send_bulk(path, entries).await {
-            Ok(statuses) => statuses,
-            Err(TargetError::App(error)) if error.is_unreachable() => {
+        let collected = Collected::new(HashMap::new());
+        let attempt = async || {
+            let is_left = |entry: &&Entry<'_>| collected.with(|known| !is_settled(known, entry));
+            let left: Vec<_> = entries.iter().filter(is_left).collect();
+            let statuses = self.try_send_bulk(path, &left).await?;
+            let is_done = collected.with(|known| {
+                known.extend(statuses);
+                left.iter().all(|entry| is_settled(known, entry))
+            });
+            if is_done { Ok(()) } else { Err(Declined::Asked) }
+        };
+        match insist(self.broker.policies().inbound.get().as_deref(), &self.flow, attempt).await {
+            Ok(()) | Err(Undelivered::Failed(Declined::Asked) | Undelivered::Over) => {}
+            Err(Undelivered::Failed(Declined::Failed(TargetError::App(error)))) if error.is_unreachable() => {
                 tracing::debug!(subscription = %self.name, "{error}");
-                HashMap::new()
             }
             Err(error) => {
                 tracing::error!(subscription = %self.name, "error while processing bulk pub/sub events: {error}");
-                HashMap::new()
             }
         }
+        collected.into_inner()
     }
 
     async fn try_send_bulk(
         &self,
         path: &str,
-        entries: &[Entry<'_>],
+        entries: &[&Entry<'_>],
     ) -> Result<HashMap<String, EventStatus>, TargetError> {
         let Target::App(channel) = &self.target else { return Err(TargetError::Closed) };
         // One call has one trace; as in Dapr it is the last message's.
@@ -154,7 +171,7 @@ impl TopicFeed {
         }
     }
 
-    fn envelope(&self, entries: &[Entry<'_>]) -> Bytes {
+    fn envelope(&self, entries: &[&Entry<'_>]) -> Bytes {
         let size: usize = entries.iter().map(|entry| entry.delivery.data.len() + 256).sum();
         let mut envelope = BulkEnvelope::with_capacity(size);
         for Entry { id, delivery, event, .. } in entries {
@@ -166,7 +183,7 @@ impl TopicFeed {
             .into()
     }
 
-    fn messages<'e>(&self, entries: &'e [Entry<'_>]) -> Result<Vec<BulkMessage<'e>>, TargetError> {
+    fn messages<'e>(&self, entries: &[&'e Entry<'_>]) -> Result<Vec<BulkMessage<'e>>, TargetError> {
         let message = |entry: &'e Entry<'_>| -> Result<_, TargetError> {
             let event = if self.raw_payload == Ok(true) { None } else { Some(entry.event.topic_event()?) };
             let metadata = entry.delivery.metadata.iter();
@@ -178,7 +195,7 @@ impl TopicFeed {
                 metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             })
         };
-        entries.iter().map(message).collect()
+        entries.iter().copied().map(message).collect()
     }
 
     async fn bulk_outcome(&self, statuses: &HashMap<String, EventStatus>, entry: &Entry<'_>) -> Outcome {

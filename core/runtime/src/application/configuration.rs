@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::Application;
+use super::insist::{FromApp, insist};
 use crate::configuration_store::ConfigurationWatch;
+use crate::inbound::FlowWatch;
 
 impl Application {
     /// Brings each change of a watch to the application until one of them ends it.
@@ -29,15 +31,25 @@ impl Application {
                 item = watch.changed() => item,
             };
             let Some(item) = item else { return };
-            bring(app, &store, &id, &item).await;
+            tokio::select! {
+                // Who does not want to know any more is not told again and again.
+                _ = &mut ended => return,
+                () = self.bring(app, &store, &id, &item) => {}
+            }
         }
     }
-}
 
-async fn bring(app: &HttpApp, store: &str, id: &str, item: &ConfigurationItem) {
-    let body = json!({"id": id, "items": {item.key.as_str(): told(item)}}).to_string();
-    let sent = app.configuration_changed(store, &item.key, Bytes::from(body), &Propagated::default()).await;
-    if let Err(error) = sent {
+    async fn bring(&self, app: &HttpApp, store: &str, id: &str, item: &ConfigurationItem) {
+        let body = Bytes::from(json!({"id": id, "items": {item.key.as_str(): told(item)}}).to_string());
+        let component = self.shared.registry.load().configuration_store(store).ok().cloned();
+        let policy = component.and_then(|component| component.policies().inbound.get());
+        let attempt = async || {
+            let sent =
+                app.configuration_changed(store, &item.key, body.clone(), &Propagated::default()).await;
+            sent.map_err(FromApp)
+        };
+        let flow = FlowWatch::of(self.flow.subscribe());
+        let Err(error) = insist(policy.as_deref(), &flow, attempt).await else { return };
         tracing::error!(component = store, key = %item.key, "error sending configuration item to application: {error}");
     }
 }

@@ -8,6 +8,7 @@ mod binding;
 mod bulk;
 mod configuration;
 mod health;
+mod insist;
 mod received;
 mod running;
 mod start;

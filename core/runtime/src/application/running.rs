@@ -195,13 +195,14 @@ impl Application {
         channel: &Arc<AppChannel>,
     ) -> RunningFeed {
         tracing::info!(component = %binding.name(), "reading from input binding");
+        let (end, flow) = FlowWatch::ending(self.flow.subscribe());
         let feed = BindingFeed {
             shared: self.shared.clone(),
             channel: channel.clone(),
             binding: binding.clone(),
             route,
+            flow: flow.clone(),
         };
-        let (end, flow) = FlowWatch::ending(self.flow.subscribe());
         RunningFeed { end, pump: Pump::start(self.shared.app.clone(), binding, Arc::new(feed), flow) }
     }
 }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use mecha_app_channel::{AppChannel, AppError, Destination, EventStatus};
 use mecha_events::{Body, DataError, Event, SubscriptionSpec, TopicEvent};
 use mecha_plugin_api::source::Delivery;
+use mecha_resiliency::{Code, Failure};
 use tokio::sync::{mpsc, oneshot};
 
+use super::insist::code;
 use crate::Call;
 
 /// Where a subscription's events go.
@@ -45,6 +47,31 @@ pub(crate) enum TargetError {
     /// The stream is gone.
     #[error("the application closed its subscription's stream")]
     Closed,
+}
+
+/// Why an event is to come again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Declined {
+    /// The application asked for it.
+    #[error("RETRY status returned from app")]
+    Asked,
+    /// It failed on it, or could not be reached.
+    #[error(transparent)]
+    Failed(#[from] TargetError),
+}
+
+impl Failure for Declined {
+    fn is_permanent(&self) -> bool {
+        // A stream that is gone does not come back, and data that fits no message never will.
+        matches!(self, Self::Failed(TargetError::Closed | TargetError::Data(_)))
+    }
+
+    fn code(&self) -> Option<Code> {
+        match self {
+            Self::Failed(TargetError::App(error)) => code(error),
+            Self::Asked | Self::Failed(_) => None,
+        }
+    }
 }
 
 impl Target {

@@ -13,8 +13,9 @@ use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
 use mecha_plugin_api::{AbiFuture, CallContext, Metadata};
 
 use super::Shared;
+use super::insist::{Undelivered, insist};
 use super::received::{Carried, received};
-use super::target::{Target, TargetError};
+use super::target::{Declined, Target, TargetError};
 use crate::inbound::{Feed, FlowWatch, Gathering, Pending, settlement};
 use crate::{Call, PubSub};
 
@@ -168,21 +169,41 @@ impl TopicFeed {
                 return self.failed(delivery, call).await;
             }
         };
-        match self.target.deliver(&self.spec, path, delivery, event, call).await {
-            Ok(EventStatus::Success) => Ended::TAKEN,
+        match self.offer(path, delivery, event, call).await {
+            Ok(EventStatus::Success | EventStatus::Retry) => Ended::TAKEN,
             Ok(EventStatus::Drop) => {
                 tracing::warn!(subscription = %self.name, id = %event.id(), "DROP status returned from app while processing pub/sub event");
                 self.refused(delivery, call).await.asked()
             }
-            Ok(EventStatus::Retry) => {
+            Err(Undelivered::Failed(Declined::Asked)) => {
                 tracing::debug!(subscription = %self.name, id = %event.id(), "RETRY status returned from app while processing pub/sub event");
                 self.failed(delivery, call).await
             }
-            Err(error) => {
+            Err(Undelivered::Failed(Declined::Failed(error))) => {
                 self.report(event, &error);
                 self.failed(delivery, call).await
             }
+            Err(Undelivered::Policy(reason)) => {
+                tracing::error!(subscription = %self.name, id = %event.id(), "error while processing pub/sub event: {reason}");
+                self.failed(delivery, call).await
+            }
+            Err(Undelivered::Over) => Ended::AGAIN,
         }
+    }
+
+    /// Brings one event to the application as often as the broker's policy says.
+    async fn offer(
+        &self,
+        path: &str,
+        delivery: &Delivery,
+        event: &Event<'_>,
+        call: &Call,
+    ) -> Result<EventStatus, Undelivered<Declined>> {
+        let attempt = async || match self.target.deliver(&self.spec, path, delivery, event, call).await? {
+            EventStatus::Retry => Err(Declined::Asked),
+            status => Ok(status),
+        };
+        insist(self.broker.policies().inbound.get().as_deref(), &self.flow, attempt).await
     }
 
     fn report(&self, event: &Event<'_>, error: &TargetError) {

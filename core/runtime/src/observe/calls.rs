@@ -22,16 +22,23 @@ pub(crate) struct Operation<'a> {
     name: &'a str,
     /// Dapr's label; `None` where the caller names the operation, as with output bindings.
     measure: Option<Measure>,
+    /// Which of the attempts that a policy makes; the first is 1.
+    attempt: u32,
 }
 
 impl<'a> Operation<'a> {
     pub(crate) const fn new(name: &'a str, measure: Measure) -> Self {
-        Self { name, measure: Some(measure) }
+        Self { name, measure: Some(measure), attempt: 1 }
     }
 
     /// An operation that the caller names.
     pub(crate) const fn named(name: &'a str) -> Self {
-        Self { name, measure: None }
+        Self { name, measure: None, attempt: 1 }
+    }
+
+    /// Another attempt of it.
+    pub(crate) const fn attempt(self, number: u32) -> Self {
+        Self { attempt: number, ..self }
     }
 }
 
@@ -99,6 +106,9 @@ impl Observer {
             let plugin = generation.identity();
             span.set_attribute(names::attribute::COMPONENT_NAME, self.component.clone());
             span.set_attribute(names::attribute::COMPONENT_TYPE, self.component_type.clone());
+            if operation.attempt > 1 {
+                span.set_attribute(names::attribute::ATTEMPT, i64::from(operation.attempt));
+            }
             span.set_attribute(names::attribute::PLUGIN_FILE, plugin.file.clone());
             span.set_attribute(names::attribute::PLUGIN_VERSION, plugin.version.clone());
             span.set_attribute(
@@ -160,6 +170,7 @@ fn error_type(error: &CallError) -> &'static str {
     match error {
         CallError::Gone { .. } => "gone",
         CallError::Timeout { .. } => "timeout",
+        CallError::Policy { .. } => "policy",
         CallError::Plugin { error, .. } => error.kind().name(),
     }
 }

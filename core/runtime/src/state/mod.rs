@@ -5,7 +5,7 @@ pub mod prefix;
 
 use mecha_observability::metrics::Operation as Measure;
 use mecha_plugin_api::state::{
-    BulkItem, DeleteRequest, GetRequest, SetRequest, StateFeatures, StateItem, StateOperation,
+    BulkItem, Concurrency, DeleteRequest, GetRequest, SetRequest, StateFeatures, StateItem, StateOperation,
     StateStoreObject,
 };
 use mecha_plugin_api::{Error, ErrorKind, Metadata, RVec};
@@ -112,7 +112,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn get(&self, call: &Call, request: GetRequest) -> Result<Option<StateItem>, CallError> {
-        Ok(self.call(call, GET, |store, context| store.get(context, request)).await?.into())
+        Ok(self.call(call, GET, request, |store, context, request| store.get(context, request)).await?.into())
     }
 
     /// Writes a key.
@@ -120,7 +120,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn set(&self, call: &Call, request: SetRequest) -> Result<(), CallError> {
-        self.call(call, SET, |store, context| store.set(context, request)).await
+        self.call(call, SET, request, |store, context, request| store.set(context, request)).await
     }
 
     /// Deletes a key.
@@ -128,7 +128,7 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn delete(&self, call: &Call, request: DeleteRequest) -> Result<(), CallError> {
-        self.call(call, DELETE, |store, context| store.delete(context, request)).await
+        self.call(call, DELETE, request, |store, context, request| store.delete(context, request)).await
     }
 
     /// Reads several keys.
@@ -143,7 +143,9 @@ impl StateStore {
     ) -> Result<Vec<BulkItem>, CallError> {
         let requests = RVec::from(requests);
         let items = self
-            .call(call, BULK_GET, |store, context| store.bulk_get(context, requests, parallelism))
+            .call(call, BULK_GET, requests, |store, context, requests| {
+                store.bulk_get(context, requests, parallelism)
+            })
             .await?;
         Ok(items.into())
     }
@@ -153,7 +155,17 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn bulk_set(&self, call: &Call, requests: Vec<SetRequest>) -> Result<(), CallError> {
-        self.call(call, BULK_SET, |store, context| store.bulk_set(context, requests.into())).await
+        let is_conditional =
+            |request: &SetRequest| request.etag.is_some() || request.concurrency == Concurrency::FIRST_WRITE;
+        if self.is_repeated() && requests.iter().any(is_conditional) {
+            for request in requests {
+                self.set(call, request).await?;
+            }
+            return Ok(());
+        }
+        let requests = RVec::from(requests);
+        self.call(call, BULK_SET, requests, |store, context, requests| store.bulk_set(context, requests))
+            .await
     }
 
     /// Deletes several keys.
@@ -161,7 +173,23 @@ impl StateStore {
     /// # Errors
     /// [`CallError`].
     pub async fn bulk_delete(&self, call: &Call, requests: Vec<DeleteRequest>) -> Result<(), CallError> {
-        self.call(call, BULK_DELETE, |store, context| store.bulk_delete(context, requests.into())).await
+        if self.is_repeated() && requests.iter().any(|request| request.etag.is_some()) {
+            for request in requests {
+                self.delete(call, request).await?;
+            }
+            return Ok(());
+        }
+        let requests = RVec::from(requests);
+        self.call(call, BULK_DELETE, requests, |store, context, requests| {
+            store.bulk_delete(context, requests)
+        })
+        .await
+    }
+
+    /// Whether a policy repeats what failed. A bulk then goes one by one where its items have conditions: repeated as a whole,
+    /// the items that were written the first time would meet their own new etags.
+    fn is_repeated(&self) -> bool {
+        self.policies().outbound.get().is_some_and(|policy| policy.has_retries())
     }
 
     /// Applies all operations or none.
@@ -174,8 +202,11 @@ impl StateStore {
         operations: Vec<StateOperation>,
         metadata: Metadata,
     ) -> Result<(), CallError> {
-        let operations = RVec::from(operations);
-        self.call(call, TRANSACTION, |store, context| store.transact(context, operations, metadata)).await
+        let request = (RVec::from(operations), metadata);
+        self.call(call, TRANSACTION, request, |store, context, (operations, metadata)| {
+            store.transact(context, operations, metadata)
+        })
+        .await
     }
 
     pub(crate) fn capabilities(&self) -> Vec<&'static str> {

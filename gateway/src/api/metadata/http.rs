@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 use mecha_proto::runtime::v1 as pb;
+use mecha_runtime::ComponentHealth;
 use serde_json::{Map, Value, json};
 
 use super::service;
@@ -32,7 +33,14 @@ impl<'a> Route<'a> {
 
 pub(crate) fn answer(route: Route<'_>, request: &Request<'_>) -> Reply {
     match route {
-        Route::Get => Reply::of(&described(service::describe(request.runtime))),
+        Route::Get => {
+            let mut body = described(service::describe(request.runtime));
+            let health: Vec<_> = request.runtime.component_health().iter().map(health).collect();
+            if !health.is_empty() {
+                body.insert("componentHealth".to_owned(), health.into());
+            }
+            Reply::of(&body)
+        }
         Route::Set { key } => {
             let value = String::from_utf8_lossy(request.body).into_owned();
             service::set(request.runtime, key.into_owned(), value);
@@ -42,7 +50,7 @@ pub(crate) fn answer(route: Route<'_>, request: &Request<'_>) -> Reply {
 }
 
 /// The message as Dapr's HTTP API shows it: its own names, and nothing where there is nothing.
-fn described(message: pb::GetMetadataResponse) -> Value {
+fn described(message: pb::GetMetadataResponse) -> Map<String, Value> {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| {
         if !is_empty(&value) {
@@ -65,7 +73,17 @@ fn described(message: pb::GetMetadataResponse) -> Value {
             "placement": actors.placement,
         }),
     );
-    body.into()
+    body
+}
+
+/// Ours, beside what Dapr shows: whether a component's back end answers, and since when that is so.
+fn health(health: &ComponentHealth) -> Value {
+    let since = humantime::format_rfc3339_seconds(health.since).to_string();
+    let mut shown = json!({"name": health.name, "healthy": health.is_healthy(), "since": since});
+    if let Some(error) = &health.error {
+        shown["error"] = error.as_str().into();
+    }
+    shown
 }
 
 fn component(component: pb::RegisteredComponents) -> Value {

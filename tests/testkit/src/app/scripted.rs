@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -33,6 +33,8 @@ pub struct Asked {
     pub method: Method,
     /// The path, still encoded.
     pub path: String,
+    /// The query, still encoded; empty when there is none.
+    pub query: String,
     /// The protocol's version.
     pub version: http::Version,
     /// The headers.
@@ -57,6 +59,7 @@ impl Asked {
 #[derive(Debug, Clone)]
 pub struct Scripted {
     status: StatusCode,
+    headers: HeaderMap,
     body: Body,
 }
 
@@ -74,12 +77,12 @@ impl Scripted {
     /// A status without a body.
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, body: Body::Whole(Bytes::new()) }
+        Self { status, headers: HeaderMap::new(), body: Body::Whole(Bytes::new()) }
     }
 
     /// 200 with a body.
     pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, body: Body::Whole(body.into()) }
+        Self { body: Body::Whole(body.into()), ..Self::status(200) }
     }
 
     /// 200 with JSON.
@@ -89,17 +92,30 @@ impl Scripted {
 
     /// 200, the beginning of a body, and a connection that breaks.
     pub fn broken(beginning: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, body: Body::Broken(beginning.into()) }
+        Self { body: Body::Broken(beginning.into()), ..Self::status(200) }
     }
 
     /// 200 and a body of so many bytes.
     pub fn large(bytes: u64) -> Self {
-        Self { status: StatusCode::OK, body: Body::Large(bytes) }
+        Self { body: Body::Large(bytes), ..Self::status(200) }
     }
 
     /// 200, a body, and its end only once `ends` says so.
     pub fn held(body: impl Into<Bytes>, ends: watch::Receiver<bool>) -> Self {
-        Self { status: StatusCode::OK, body: Body::Held(body.into(), ends) }
+        Self { body: Body::Held(body.into(), ends), ..Self::status(200) }
+    }
+
+    /// The same with a body.
+    pub fn with_body(self, body: impl Into<Bytes>) -> Self {
+        Self { body: Body::Whole(body.into()), ..self }
+    }
+
+    /// The same with one more header; a name or value that is none is left out.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            self.headers.append(name, value);
+        }
+        self
     }
 
     fn response(self) -> Response<BoxBody<Bytes, io::Error>> {
@@ -131,6 +147,7 @@ impl Scripted {
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
+        response.headers_mut().extend(self.headers);
         if let Some(length) = length {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
         }
@@ -274,7 +291,9 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let path = head.uri.path().to_owned();
-    let asked = Asked { method: head.method, path, version: head.version, headers: head.headers, body };
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let asked =
+        Asked { method: head.method, path, query, version: head.version, headers: head.headers, body };
     all.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
     Ok(handler(asked).await.response())
 }
