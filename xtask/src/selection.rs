@@ -126,7 +126,7 @@ mod tests {
         // What a test takes in from `support` counts.
         assert_eq!(needs(&["state_api"]), ["Redis"]);
         // By a part of a test's name.
-        assert_eq!(needs(&["in_redis_is_replaced"]), needs(&["conformance"]));
+        assert_eq!(needs(&["a_way_is_slowed_cut_and_healed"]), needs(&["backends"]));
         assert_eq!(needs(&[concat!("no_test_has_", "this_name")]), [""; 0]);
     }
 }
