@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -82,6 +83,10 @@ impl Drop for SocketFile {
 
 /// Whether the name is a socket's and nobody listens behind it.
 async fn is_abandoned(path: &Path) -> bool {
+    // Connecting to a file that is none is refused as well.
+    if !std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        return false;
+    }
     UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 

@@ -37,6 +37,8 @@ const OPTIONS: &[&str] = &[
 const CLUSTER: &str = "bWVjaGEtdGVzdC1rYWZrYQ";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long the making of a topic may take.
+const CREATED_WITHIN: Duration = Duration::from_secs(10);
 /// Another process may take a port between the look and the bind.
 const PORT_TRIES: usize = 3;
 
@@ -123,6 +125,11 @@ impl Kafka {
             Owner::Another => return Err(BackendError::Shared { addr: self.addr.to_string() }),
         }
         Ok(())
+    }
+
+    /// Makes a topic; those that are made when they are first asked for have one partition.
+    pub fn create_topic(&self, name: &str, partitions: u16) -> Result<()> {
+        create_topic(self.addr, name, partitions)
     }
 
     fn start_on(port: u16, sasl: u16, controller: u16) -> Result<Self> {
@@ -221,6 +228,34 @@ fn live_brokers(addr: SocketAddr) -> Result<i32> {
     Ok(i32::from_be_bytes([a, b, c, d]))
 }
 
+/// Asks for a topic, and learns that it is there.
+fn create_topic(addr: SocketAddr, name: &str, partitions: u16) -> Result<()> {
+    let invalid = |reason: String| BackendError::Io(std::io::Error::other(reason));
+    let length = i16::try_from(name.len()).map_err(|_| invalid(format!("{name} is too long")))?;
+    let mut request = Vec::new();
+    // CreateTopics, version 2, number 7, no client id; one topic, its partitions, one replica, no assignments, no settings.
+    request.extend([0, 19, 0, 2, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 1]);
+    request.extend(length.to_be_bytes());
+    request.extend(name.as_bytes());
+    request.extend(i32::from(partitions).to_be_bytes());
+    request.extend([0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    // Within ten seconds, and not only to see whether it could.
+    request.extend(10_000_i32.to_be_bytes());
+    request.push(0);
+    let mut stream = TcpStream::connect_timeout(&addr, ANSWER_WITHIN)?;
+    stream.set_read_timeout(Some(CREATED_WITHIN))?;
+    let size = u32::try_from(request.len()).unwrap_or(u32::MAX);
+    stream.write_all(&[&size.to_be_bytes()[..], &request].concat())?;
+    // The answer's length, its number, the throttle time, how many topics, and the name; then the error.
+    let mut answer = vec![0; 18 + name.len() + 2];
+    stream.read_exact(&mut answer)?;
+    match answer[18 + name.len()..] {
+        [0, 0] => Ok(()),
+        [a, b] => Err(invalid(format!("topic {name}: Kafka's error {}", i16::from_be_bytes([a, b])))),
+        _ => Err(invalid(format!("topic {name}: no answer"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +267,9 @@ mod tests {
         let Some(mut kafka) = optional(Kafka::start()).unwrap() else { return };
         let addr = kafka.addr();
         assert!(kafka.answers());
+        kafka.create_topic("ours", 3).unwrap();
+        let again = kafka.create_topic("ours", 3).unwrap_err().to_string();
+        assert!(again.contains("error 36"), "it exists already: {again}");
         kafka.stop().unwrap();
         assert!(!kafka.answers());
         assert_eq!(kafka.pid(), None);

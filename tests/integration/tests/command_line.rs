@@ -7,7 +7,7 @@ use mecha_testkit::{Mecha, fixture, mecha_binary, plugin_library};
 use serde_json::Value;
 use tokio::process::Command;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Exit code and everything printed.
 async fn run(args: &[&str], env: &[(&str, &str)]) -> (i32, String) {

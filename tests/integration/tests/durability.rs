@@ -13,8 +13,10 @@ use broker::{Broker, topic};
 use flood::Flood;
 
 async fn nothing_is_lost(broker: Broker) -> Result<()> {
-    let (builder, _backing) = broker.component(Mecha::builder().app_id("durable"), "ps")?;
-    let mut flood = Flood::start(format!("{broker:?}"), builder, topic("durability")).await?;
+    let (builder, backing) = broker.component(Mecha::builder().app_id("durable"), "ps")?;
+    let topic = topic("durability");
+    backing.spread(&topic)?;
+    let mut flood = Flood::start(format!("{broker:?}"), builder, topic).await?;
     flood.reach(20).await?;
     flood.kill_application().await?;
     flood.reach(40).await?;

@@ -25,12 +25,27 @@ pub enum Broker {
 
 /// What stands behind a component; it goes when this is dropped.
 #[derive(Default)]
+#[allow(dead_code, reason = "most of it is only kept")]
 pub struct Backing {
-    _folder: Option<TempDir>,
-    _redis: Option<Redis>,
-    _kafka: Option<Kafka>,
-    _sqs: Option<ElasticMq>,
+    folder: Option<TempDir>,
+    redis: Option<Redis>,
+    kafka: Option<Kafka>,
+    sqs: Option<ElasticMq>,
 }
+
+impl Backing {
+    /// Lets the messages of a topic that is about to be used come side by side, where the broker keeps an order otherwise.
+    #[allow(dead_code, reason = "for tests of many messages")]
+    pub fn spread(&self, topic: &str) -> Result<()> {
+        if let Some(kafka) = &self.kafka {
+            kafka.create_topic(topic, PARTITIONS)?;
+        }
+        Ok(())
+    }
+}
+
+/// So many of a topic's messages are worked on at once.
+const PARTITIONS: u16 = 32;
 
 impl Broker {
     /// Every broker that this machine has: Kafka and SQS take too long to start for each test, so each is the shared one or
@@ -73,14 +88,14 @@ impl Broker {
         let builder = match self {
             Self::Memory => builder.plugin("memory").component(name, self.component_type()),
             Self::Sqlite => {
-                let folder = backing._folder.insert(tempfile::tempdir()?);
+                let folder = backing.folder.insert(tempfile::tempdir()?);
                 let file = folder.path().join("messages.db");
                 let metadata =
                     [("connectionString", file.to_str().unwrap_or_default()), ("visibilityTimeout", "1s")];
                 builder.plugin("sqlite").component_with(name, self.component_type(), &metadata)
             }
             Self::Redis => {
-                let server = backing._redis.insert(Redis::shared()?);
+                let server = backing.redis.insert(Redis::shared()?);
                 let addr = server.addr().to_string();
                 let metadata = [
                     ("redisHost", addr.as_str()),
@@ -91,7 +106,7 @@ impl Broker {
                 builder.plugin("redis").component_with(name, self.component_type(), &metadata)
             }
             Self::Kafka => {
-                let server = backing._kafka.insert(Kafka::shared()?);
+                let server = backing.kafka.insert(Kafka::shared()?);
                 let (addr, group) = (server.addr().to_string(), topic("group"));
                 let metadata = [
                     ("brokers", addr.as_str()),
@@ -102,7 +117,7 @@ impl Broker {
                 builder.plugin("kafka").component_with(name, self.component_type(), &metadata)
             }
             Self::Sqs => {
-                let server = backing._sqs.insert(ElasticMq::shared()?);
+                let server = backing.sqs.insert(ElasticMq::shared()?);
                 let metadata = [
                     ("endpoint", server.endpoint()),
                     ("region", ElasticMq::REGION),
