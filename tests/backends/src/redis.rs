@@ -34,18 +34,36 @@ pub struct Redis {
 #[derive(Debug)]
 enum Owner {
     /// Ours: the process (none while stopped) and the folder of its log and working directory.
-    Us { server: Option<ServerProcess>, dir: TempDir },
+    Us { server: Option<ServerProcess>, dir: TempDir, memory: Memory },
     /// Someone else's.
     Another,
+}
+
+/// What a server keeps of its data when it is killed.
+#[derive(Debug, Clone, Copy)]
+enum Memory {
+    /// Nothing.
+    Forgets,
+    /// Whatever it answered for.
+    Keeps,
 }
 
 impl Redis {
     /// Starts a server of our own and returns once it answers.
     pub fn start() -> Result<Self> {
+        Self::start_with(Memory::Forgets)
+    }
+
+    /// Starts a server of our own that has each write on disk before it answers: a killed one has lost nothing.
+    pub fn start_durable() -> Result<Self> {
+        Self::start_with(Memory::Keeps)
+    }
+
+    fn start_with(memory: Memory) -> Result<Self> {
         PROGRAM.find_or_install()?;
         let mut last = None;
         for _ in 0..PORT_TRIES {
-            match Self::start_on(free_port()?) {
+            match Self::start_on(free_port()?, memory) {
                 Err(error @ BackendError::Ended { .. }) => last = Some(error),
                 done => return done,
             }
@@ -86,7 +104,7 @@ impl Redis {
         }
     }
 
-    /// Kills the server, as a crash would: its data is gone and its connections are reset.
+    /// Kills the server, as a crash would: its connections are reset, and its data is gone unless it is durable.
     pub fn stop(&mut self) -> Result<()> {
         match &mut self.owner {
             Owner::Us { server, .. } => *server = None,
@@ -95,21 +113,21 @@ impl Redis {
         Ok(())
     }
 
-    /// Starts the stopped server again on the same port, empty; a running one is left as it is.
+    /// Starts the stopped server again on the same port, empty unless it is durable; a running one is left as it is.
     pub fn start_again(&mut self) -> Result<()> {
         match &mut self.owner {
             Owner::Us { server: Some(_), .. } => {}
-            Owner::Us { server, dir } => *server = Some(launch(self.addr, dir.path())?),
+            Owner::Us { server, dir, memory } => *server = Some(launch(self.addr, dir.path(), *memory)?),
             Owner::Another => return Err(BackendError::Shared { addr: self.addr.to_string() }),
         }
         Ok(())
     }
 
-    fn start_on(port: u16) -> Result<Self> {
+    fn start_on(port: u16, memory: Memory) -> Result<Self> {
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         let dir = tempfile::tempdir()?;
-        let server = Some(launch(addr, dir.path())?);
-        Ok(Self { addr, key_prefix: fresh_prefix(), owner: Owner::Us { server, dir } })
+        let server = Some(launch(addr, dir.path(), memory)?);
+        Ok(Self { addr, key_prefix: fresh_prefix(), owner: Owner::Us { server, dir, memory } })
     }
 }
 
@@ -117,11 +135,15 @@ fn fresh_prefix() -> String {
     format!("test-{:016x}", random())
 }
 
-fn launch(addr: SocketAddr, dir: &Path) -> Result<ServerProcess> {
+fn launch(addr: SocketAddr, dir: &Path, memory: Memory) -> Result<ServerProcess> {
     let mut command = Command::new(PROGRAM.find_or_install()?);
     command.current_dir(dir);
     command.args(["--port", &addr.port().to_string(), "--bind", &addr.ip().to_string()]);
-    command.args(["--save", "", "--appendonly", "no"]);
+    command.args(["--save", ""]);
+    match memory {
+        Memory::Forgets => command.args(["--appendonly", "no"]),
+        Memory::Keeps => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
+    };
     ServerProcess::start(command, &dir.join("log"), READY_WITHIN, || answers(addr))
 }
 

@@ -33,9 +33,9 @@ pub struct Backing {
     sqs: Option<ElasticMq>,
 }
 
+#[allow(dead_code, reason = "each test uses some of it")]
 impl Backing {
     /// Lets the messages of a topic that is about to be used come side by side, where the broker keeps an order otherwise.
-    #[allow(dead_code, reason = "for tests of many messages")]
     pub fn spread(&self, topic: &str) -> Result<()> {
         if let Some(kafka) = &self.kafka {
             kafka.create_topic(topic, PARTITIONS)?;
@@ -47,10 +47,10 @@ impl Backing {
 /// So many of a topic's messages are worked on at once.
 const PARTITIONS: u16 = 32;
 
+#[allow(dead_code, reason = "each test uses some of it")]
 impl Broker {
     /// Every broker that this machine has: Kafka and SQS take too long to start for each test, so each is the shared one or
     /// none.
-    #[allow(dead_code, reason = "some tests name their brokers")]
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Memory, Self::Sqlite, Self::Redis];
         for (broker, variable) in [(Self::Kafka, KAFKA_VARIABLE), (Self::Sqs, SQS_VARIABLE)] {
@@ -77,7 +77,6 @@ impl Broker {
     }
 
     /// Whether messages outlive the runtime that took them.
-    #[allow(dead_code, reason = "not every test kills the runtime")]
     pub fn is_durable(self) -> bool {
         self != Self::Memory
     }
