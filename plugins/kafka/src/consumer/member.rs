@@ -143,7 +143,10 @@ fn serve(feed: &Arc<Feed>, generation: u64, consumer: &Arc<Consumer>) -> Result<
         }
         if stall.is_due(feed) && feed.trouble().is_none() {
             feed.live();
-            stall.check(feed, lag::ends(consumer, &feed.ledger().partitions()).unwrap_or_default())?;
+            // In a statement of its own: the ledger would stay locked until the check, which locks it.
+            let partitions = feed.ledger().partitions();
+            let ends = lag::ends(consumer, &partitions).unwrap_or_default();
+            stall.check(feed, ends)?;
         }
     }
     Ok(())
