@@ -316,17 +316,23 @@ async fn a_large_body_goes_through_both_ways_in_bounded_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_is_seen_by_the_application() {
-    let (_caller, _callee, url, counted, mut breaks) = streaming_pair().await;
+    let (caller, _callee, url, counted, mut breaks) = streaming_pair().await;
+    let stream = tokio::net::TcpStream::connect(caller.http_addr()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
     let (feed, pieces) = mpsc::channel(1);
-    let client = streaming_client();
-    let request = tokio::spawn(async move { client.request(fed(Method::POST, &url, pieces)).await });
+    let mut request = fed(Method::POST, &url, pieces);
+    request.headers_mut().insert("host", caller.http_addr().parse().unwrap());
+    let request = tokio::spawn(async move { sender.send_request(request).await });
     feed.send(Bytes::from_static(b"begun")).await.unwrap();
     let mut answer = request.await.unwrap().unwrap();
     assert!(answer.frame().await.is_some());
     assert_eq!(*counted.borrow(), 5);
-    drop(answer);
-    drop(feed);
+    // The connection breaks with the request's body half sent.
+    connection.abort();
     tokio::time::timeout(SOON, breaks.wait_for(|count| *count > 0)).await.unwrap().unwrap();
+    drop(feed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
