@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mecha_app_channel::{AppChannel, HttpApp};
 use mecha_events::SubscriptionSpec;
 use mecha_events::subscription::effective;
@@ -14,7 +15,7 @@ use super::Application;
 use super::binding::BindingFeed;
 use super::target::Target;
 use super::topic::TopicFeed;
-use crate::inbound::{FlowEnd, FlowWatch, Pump};
+use crate::inbound::{FlowEnd, FlowWatch, Pump, Tried};
 use crate::registry::Registry;
 use crate::{InputBinding, PubSub};
 
@@ -83,6 +84,13 @@ impl Running {
 }
 
 impl Application {
+    /// Waits until each subscription was opened, or cannot be now: what is published from then on reaches the application.
+    pub(super) async fn subscribed(&self) {
+        let tried: Vec<_> =
+            self.running().subscriptions.iter().map(|running| running.feed.pump.tried()).collect();
+        join_all(tried.into_iter().map(Tried::wait)).await;
+    }
+
     pub(super) fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

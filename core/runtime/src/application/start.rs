@@ -88,6 +88,7 @@ impl Application {
         // Seen from here on: what changes while everything is started is taken in right after.
         let changes = self.shared.changed.subscribe();
         self.refresh_subscriptions(&asked, channel);
+        self.subscribed().await;
         self.refresh_bindings(channel, settings.binding_timeout).await;
         tokio::spawn(self.clone().follow(channel.clone(), asked, settings.binding_timeout, changes));
     }

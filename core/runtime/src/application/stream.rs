@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Application;
 use super::target::{StreamEvent, Target};
-use crate::inbound::{Flow, FlowWatch, Pump};
+use crate::inbound::{Flow, FlowWatch, Pump, Tried};
 
 /// Events that may wait for a slow stream; those beyond wait with the broker.
 const WAITING: usize = 16;
@@ -90,10 +90,16 @@ pub struct StreamSubscription {
     events: mpsc::Receiver<StreamEvent>,
     flow: Arc<watch::Sender<Flow>>,
     number: u64,
+    tried: Tried,
     application: Arc<Application>,
 }
 
 impl StreamSubscription {
+    /// Waits until it was opened, or cannot be now: what is published from then on comes down the stream.
+    pub async fn opened(&self) {
+        self.tried.clone().wait().await;
+    }
+
     /// The next event; `None` when there will be none.
     pub async fn event(&mut self) -> Option<StreamEvent> {
         self.events.recv().await
@@ -139,8 +145,9 @@ impl Application {
         let pump = self.feed(spec.clone(), broker, Target::Stream(sender), FlowWatch::of(flow.subscribe()));
         open.next += 1;
         let number = open.next;
+        let tried = pump.tried();
         open.streams.insert(number, Stream { spec, flow: flow.clone(), pump });
         drop(open);
-        Ok(StreamSubscription { events, flow, number, application: self.clone() })
+        Ok(StreamSubscription { events, flow, number, tried, application: self.clone() })
     }
 }

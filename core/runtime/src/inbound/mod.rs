@@ -18,7 +18,7 @@ use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
 use mecha_plugin_api::{AbiFuture, CallContext};
 
 pub(crate) use flow::{Flow, FlowEnd, FlowWatch};
-pub(crate) use pump::Pump;
+pub(crate) use pump::{Pump, Tried};
 
 /// A future behind a trait object.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -20,11 +20,28 @@ use crate::drain::Open;
 
 /// How long one pull waits for a message; also how soon an idle pump notices that it should end.
 const PULL: Duration = Duration::from_secs(5);
+/// How long others wait for the first opening of a source.
+const FIRST_TRY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A running feed; dropped, it runs on until its flow ends.
-pub(crate) struct Pump(JoinHandle<()>);
+pub(crate) struct Pump {
+    task: JoinHandle<()>,
+    tried: Tried,
+}
+
+/// Whether a feed's source was opened, or cannot be now.
+#[derive(Clone)]
+pub(crate) struct Tried(watch::Receiver<bool>);
+
+impl Tried {
+    /// Waits for the first try, at most for a while: what is published after it reaches the feed.
+    pub(crate) async fn wait(mut self) {
+        // An error means that the feed has ended, and time that passes leaves the rest to the feed.
+        let _ = tokio::time::timeout(FIRST_TRY, self.0.wait_for(|tried| *tried)).await;
+    }
+}
 
 impl Pump {
     /// Starts a feed from a component.
@@ -34,7 +51,7 @@ impl Pump {
         feed: Arc<dyn Feed<C>>,
         flow: FlowWatch,
     ) -> Self {
-        Self(tokio::spawn(Running { app, component, feed, flow, first: None }.run()))
+        Self::run(app, component, feed, flow, None)
     }
 
     /// Starts a feed whose source is open already, so that its caller learned whether it could be opened.
@@ -45,17 +62,34 @@ impl Pump {
         flow: FlowWatch,
         first: (Arc<Open<C>>, SourceObject),
     ) -> Self {
-        Self(tokio::spawn(Running { app, component, feed, flow, first: Some(first) }.run()))
+        Self::run(app, component, feed, flow, Some(first))
+    }
+
+    fn run<C: CapabilityObject, S: Send + Sync + 'static>(
+        app: Arc<App>,
+        component: Arc<Component<C, S>>,
+        feed: Arc<dyn Feed<C>>,
+        flow: FlowWatch,
+        first: Option<(Arc<Open<C>>, SourceObject)>,
+    ) -> Self {
+        let (trying, tried) = watch::channel(false);
+        let task = tokio::spawn(Running { app, component, feed, flow, first, trying }.run());
+        Self { task, tried: Tried(tried) }
+    }
+
+    /// Tells when its source was first opened, or could not be.
+    pub(crate) fn tried(&self) -> Tried {
+        self.tried.clone()
     }
 
     /// Whether it came to its end.
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.is_finished()
+        self.task.is_finished()
     }
 
     /// Waits for its end, which the flow must have asked for.
     pub(crate) async fn ended(self) {
-        if let Err(error) = self.0.await {
+        if let Err(error) = self.task.await {
             tracing::error!(%error, "a consumer ended abnormally");
         }
     }
@@ -67,6 +101,7 @@ struct Running<C: CapabilityObject, S> {
     feed: Arc<dyn Feed<C>>,
     flow: FlowWatch,
     first: Option<(Arc<Open<C>>, SourceObject)>,
+    trying: watch::Sender<bool>,
 }
 
 impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
@@ -79,6 +114,7 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
             match self.flow.current() {
                 Flow::Off => break,
                 Flow::Paused => {
+                    self.trying.send_replace(true);
                     self.flow.changed().await;
                     continue;
                 }
@@ -86,13 +122,16 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
             }
             moves.mark_unchanged();
             let Some(open) = self.component.hold() else {
+                self.trying.send_replace(true);
                 tokio::select! {
                     moved = moves.changed() => if moved.is_err() { break },
                     () = self.flow.changed() => {}
                 }
                 continue;
             };
-            match self.open(open).await {
+            let opened = self.open(open).await;
+            self.trying.send_replace(true);
+            match opened {
                 Ok(tap) => {
                     let end = tap.pull(&mut self.flow, &mut moves).await;
                     finishing.spawn(tap.finish());

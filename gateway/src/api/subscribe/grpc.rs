@@ -33,6 +33,7 @@ pub(crate) async fn subscribe(
     let subscription = runtime
         .subscribe_stream(&wish.pubsub_name, &wish.topic, wish.metadata, wish.dead_letter_topic)
         .map_err(|error| refused(&error))?;
+    subscription.opened().await;
     let (down, stream) = mpsc::channel(16);
     let initial = Down::InitialResponse(pb::SubscribeTopicEventsResponseInitialAlpha1 {});
     // The receiver is in our hand.
