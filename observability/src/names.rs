@@ -169,6 +169,10 @@ pub mod metric {
     pub const CRYPTO_COUNT: &str = "dapr_component_crypto_count";
     /// Their latency in ms.
     pub const CRYPTO_LATENCIES: &str = "dapr_component_crypto_latencies";
+    /// Calls of models.
+    pub const CONVERSATION_COUNT: &str = "dapr_component_conversation_count";
+    /// Their latency in ms.
+    pub const CONVERSATION_LATENCIES: &str = "dapr_component_conversation_latencies";
     /// Calls of output bindings.
     pub const OUTPUT_BINDING_COUNT: &str = "dapr_component_output_binding_count";
     /// Their latency in ms.

@@ -1,5 +1,7 @@
 //! Decides whether a call is recorded, from ids alone and before anything is allocated for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use opentelemetry::trace::{TraceContextExt, TraceState};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
@@ -45,6 +47,35 @@ impl Sampler {
                 root.with_sampled(random_part(&root.trace_id) >= *threshold)
             }
         }
+    }
+}
+
+/// A rule that can be changed while calls are begun by it.
+pub(crate) struct SharedSampler(AtomicU64);
+
+/// No threshold: those end at 2^56.
+const OFF: u64 = u64::MAX;
+
+impl SharedSampler {
+    pub(crate) fn new(sampler: Sampler) -> Self {
+        let shared = Self(AtomicU64::new(OFF));
+        shared.set(sampler);
+        shared
+    }
+
+    pub(crate) fn get(&self) -> Sampler {
+        match self.0.load(Ordering::Relaxed) {
+            OFF => Sampler::Off,
+            threshold => Sampler::Ratio { threshold },
+        }
+    }
+
+    pub(crate) fn set(&self, sampler: Sampler) {
+        let value = match sampler {
+            Sampler::Off => OFF,
+            Sampler::Ratio { threshold } => threshold,
+        };
+        self.0.store(value, Ordering::Relaxed);
     }
 }
 

@@ -27,6 +27,8 @@ impl Capability {
     pub const LOCK_STORE: Self = Self(7);
     /// [`crate::crypto::Crypto`].
     pub const CRYPTO: Self = Self(8);
+    /// [`crate::conversation::Conversation`].
+    pub const CONVERSATION: Self = Self(9);
     /// [`crate::object::ObjectStore`].
     pub const OBJECT_STORE: Self = Self(10);
 
@@ -41,6 +43,7 @@ impl Capability {
             Self::CONFIGURATION_STORE => "configuration",
             Self::LOCK_STORE => "lock",
             Self::CRYPTO => "crypto",
+            Self::CONVERSATION => "conversation",
             Self::OBJECT_STORE => "object",
             _ => "unknown",
         }

@@ -40,7 +40,8 @@
 //! ```
 //!
 //! The traits: [`state::StateStore`], [`secret::SecretStore`], [`binding::OutputBinding`], [`binding::InputBinding`],
-//! [`pubsub::PubSub`], [`configuration::ConfigurationStore`], [`lock::LockStore`], [`crypto::Crypto`], [`object::ObjectStore`]. Messages leave a plugin through a [`source::Source`].
+//! [`pubsub::PubSub`], [`configuration::ConfigurationStore`], [`lock::LockStore`], [`crypto::Crypto`],
+//! [`conversation::Conversation`], [`object::ObjectStore`]. Messages leave a plugin through a [`source::Source`].
 //!
 //! # What the boundary does for you
 //!
@@ -74,6 +75,7 @@ mod buf;
 mod component;
 pub mod configuration;
 mod context;
+pub mod conversation;
 pub mod crypto;
 mod duration;
 mod error;

@@ -14,6 +14,7 @@ use abi_stable::{StableAbi, declare_root_module_statics};
 use crate::binding::{InputBindingObject, OutputBindingObject};
 use crate::component::{ComponentSpec, PluginDescription};
 use crate::configuration::ConfigurationStoreObject;
+use crate::conversation::{self, ConversationObject};
 use crate::crypto::{self, CryptoObject};
 use crate::host::{HostObject, LogLevel};
 use crate::instance::{AbiFuture, AbiResult, ComponentScope, Instance, catch, quiet_panics};
@@ -91,6 +92,10 @@ pub trait PluginAbi: Send + Sync {
     fn open_object_store(&self, spec: ComponentSpec) -> AbiFuture<ObjectStoreObject> {
         object::unknown(&spec.type_name)
     }
+    /// Opens a model.
+    fn open_conversation(&self, spec: ComponentSpec) -> AbiFuture<ConversationObject> {
+        conversation::unknown(&spec.type_name)
+    }
 }
 
 /// A running instance as it crosses the boundary.
@@ -153,6 +158,10 @@ impl PluginAbi for Running {
 
     fn open_object_store(&self, spec: ComponentSpec) -> AbiFuture<ObjectStoreObject> {
         self.open(&self.plugin.object_stores, spec)
+    }
+
+    fn open_conversation(&self, spec: ComponentSpec) -> AbiFuture<ConversationObject> {
+        self.open(&self.plugin.conversations, spec)
     }
 }
 

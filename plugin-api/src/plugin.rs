@@ -9,6 +9,7 @@ use abi_stable::std_types::RString;
 use crate::binding::{self, InputBinding, InputBindingObject, OutputBinding, OutputBindingObject};
 use crate::component::{Capability, ComponentSpec, ComponentType, PluginDescription};
 use crate::configuration::{self, ConfigurationStore, ConfigurationStoreObject};
+use crate::conversation::{self, Conversation, ConversationObject};
 use crate::crypto::{self, Crypto, CryptoObject};
 use crate::instance::ComponentScope;
 use crate::lock::{self, LockStore, LockStoreObject};
@@ -71,6 +72,7 @@ pub struct Plugin {
     pub(crate) configuration_stores: Openers<ConfigurationStoreObject>,
     pub(crate) lock_stores: Openers<LockStoreObject>,
     pub(crate) cryptos: Openers<CryptoObject>,
+    pub(crate) conversations: Openers<ConversationObject>,
     pub(crate) object_stores: Openers<ObjectStoreObject>,
 }
 
@@ -107,6 +109,7 @@ impl Plugin {
             configuration_stores: Openers(Vec::new()),
             lock_stores: Openers(Vec::new()),
             cryptos: Openers(Vec::new()),
+            conversations: Openers(Vec::new()),
             object_stores: Openers(Vec::new()),
         }
     }
@@ -144,6 +147,10 @@ impl Plugin {
         crypto, cryptos, CRYPTO, Crypto, crypto::object
     );
     opener!(
+        /// Offers a conversation type, e.g. `conversation.echo`.
+        conversation, conversations, CONVERSATION, Conversation, conversation::object
+    );
+    opener!(
         /// Offers an object store type, e.g. `objects.aws.s3`.
         object_store, object_stores, OBJECT_STORE, ObjectStore, object::object
     );
@@ -159,6 +166,7 @@ impl Plugin {
         components.extend(self.configuration_stores.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.lock_stores.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.cryptos.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.conversations.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.object_stores.0.iter().map(|(component, _)| component.clone()));
         PluginDescription {
             name: self.name.clone(),

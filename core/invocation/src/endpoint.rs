@@ -63,14 +63,13 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     pub(crate) fn new(endpoints: Vec<Endpoint>) -> Result<Self, EndpointError> {
-        let mut named = HashMap::new();
-        for endpoint in endpoints {
-            let name = endpoint.name.clone();
-            let ready = ready(endpoint).map_err(|reason| EndpointError { name: name.clone(), reason })?;
-            named.insert(name, ready);
-        }
         let client = client(HttpsConnectorBuilder::new().with_tls_config(system_tls()));
-        Ok(Self { named, client })
+        Ok(Self { named: named(endpoints)?, client })
+    }
+
+    /// Others in place of these, over the same connections where they have no TLS of their own.
+    pub(crate) fn with(&self, endpoints: Vec<Endpoint>) -> Result<Self, EndpointError> {
+        Ok(Self { named: named(endpoints)?, client: self.client.clone() })
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -110,6 +109,15 @@ impl Endpoints {
         let answer = answer.map_err(|error| InvokeError::Endpoint(chain(&error)))?;
         Ok(http_answer(answer.map(|body| body.map_err(Into::into).boxed_unsync())))
     }
+}
+
+fn named(endpoints: Vec<Endpoint>) -> Result<HashMap<String, Ready>, EndpointError> {
+    let named = endpoints.into_iter().map(|endpoint| {
+        let name = endpoint.name.clone();
+        let ready = ready(endpoint).map_err(|reason| EndpointError { name: name.clone(), reason })?;
+        Ok((name, ready))
+    });
+    named.collect()
 }
 
 fn ready(endpoint: Endpoint) -> Result<Ready, String> {

@@ -23,6 +23,7 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mecha_app_channel::AppChannel;
 use mecha_observability::Propagated;
 use mecha_proto::common::v1 as common;
@@ -75,7 +76,8 @@ pub struct Invocation {
     channel: Option<Arc<AppChannel>>,
     resolver: Arc<dyn Resolve>,
     peers: Peers,
-    endpoints: Endpoints,
+    /// Replaced as a whole when what is declared changes.
+    endpoints: ArcSwap<Endpoints>,
     host: Host,
     max_body_size: usize,
 }
@@ -94,10 +96,20 @@ impl Invocation {
             channel: config.channel,
             resolver: config.resolver,
             peers: Peers::new(config.max_body_size),
-            endpoints: Endpoints::new(config.endpoints)?,
+            endpoints: ArcSwap::from_pointee(Endpoints::new(config.endpoints)?),
             host: config.host,
             max_body_size: config.max_body_size,
         })
+    }
+
+    /// Puts services outside in place of those that were; calls in flight stay with the old ones.
+    ///
+    /// # Errors
+    /// [`EndpointError`] of one that cannot be used; then everything stays as it was.
+    pub fn replace_endpoints(&self, endpoints: Vec<Endpoint>) -> Result<(), EndpointError> {
+        let next = self.endpoints.load().with(endpoints)?;
+        self.endpoints.store(Arc::new(next));
+        Ok(())
     }
 
     /// Where other runtimes are.
@@ -123,8 +135,9 @@ impl Invocation {
         let normalised = method::normalise(&request.method);
         request.method =
             normalised.map_err(|reason| Status::invalid_argument(format!("invalid method: {reason}")))?;
-        if target::is_url(id) || self.endpoints.has(id) {
-            return self.endpoints.call(id, request, trace).await;
+        let endpoints = self.endpoints.load_full();
+        if target::is_url(id) || endpoints.has(id) {
+            return endpoints.call(id, request, trace).await;
         }
         let app = target::app_name(id, &self.namespace)?;
         headers::identify(&mut request.headers, &self.app_id, &self.namespace, &app.id);

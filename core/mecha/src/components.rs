@@ -34,6 +34,11 @@ impl Declared {
         self
     }
 
+    /// Whether a service outside refers to secrets.
+    pub(crate) fn has_endpoint_secrets(&self) -> bool {
+        self.endpoints.iter().any(|(endpoint, _)| endpoint.secret_store.is_some())
+    }
+
     /// The services outside.
     pub(crate) fn http_endpoints(&self) -> Vec<HttpEndpoint> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint.clone()).collect()

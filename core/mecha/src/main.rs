@@ -2,6 +2,7 @@
 
 mod components;
 mod plugin;
+mod reconfigure;
 mod reload;
 mod serve;
 mod telemetry;

@@ -2,6 +2,7 @@
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
 use mecha_plugin_api::module::PluginObject;
@@ -47,4 +48,5 @@ capability!(PubSubObject, PUBSUB, open_pubsub);
 capability!(ConfigurationStoreObject, CONFIGURATION_STORE, open_configuration_store);
 capability!(LockStoreObject, LOCK_STORE, open_lock_store);
 capability!(CryptoObject, CRYPTO, open_crypto);
+capability!(ConversationObject, CONVERSATION, open_conversation);
 capability!(ObjectStoreObject, OBJECT_STORE, open_object_store);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::host::{FinishedSpan, LogEvent};
 use mecha_plugin_api::lock::LockStoreObject;
@@ -88,6 +89,7 @@ async fn probe(generation: &Generation, component: &ComponentType, metadata: &Me
         Capability::CONFIGURATION_STORE => open_and_ping::<ConfigurationStoreObject>(generation, spec).await,
         Capability::LOCK_STORE => open_and_ping::<LockStoreObject>(generation, spec).await,
         Capability::CRYPTO => open_and_ping::<CryptoObject>(generation, spec).await,
+        Capability::CONVERSATION => open_and_ping::<ConversationObject>(generation, spec).await,
         Capability::OBJECT_STORE => open_and_ping::<ObjectStoreObject>(generation, spec).await,
         other => Err(Error::unsupported(format!("this host knows no capability {}", other.0))),
     }

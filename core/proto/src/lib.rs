@@ -44,6 +44,12 @@ pub mod internals {
 pub use prost::Message;
 /// A message of any type, with the type's name.
 pub use prost_types::Any;
+/// A JSON object as a message.
+pub use prost_types::Struct;
+/// A JSON value as a message.
+pub use prost_types::Value;
+/// What a JSON value within a message is.
+pub use prost_types::value::Kind;
 /// Error details as gRPC's richer error model carries them; `StatusExt` puts them into a `tonic::Status`.
 pub use tonic_types as error_model;
 
@@ -114,7 +120,9 @@ mod tests {
                 "DecryptAlpha1",
                 "GetMetadata",
                 "SetMetadata",
-                "Shutdown"
+                "Shutdown",
+                "ConverseAlpha1",
+                "ConverseAlpha2"
             ]
         );
     }

@@ -24,6 +24,8 @@ pub struct Component<C: CapabilityObject, S = ()> {
     observer: Observer,
     policies: Arc<ComponentPolicies>,
     slot: ArcSwapOption<Open<C>>,
+    /// What took its place when its definition changed: who found this one just before is served by that one.
+    successor: OnceLock<Arc<Self>>,
     /// Counts the moves between generations; who reads from a source of the component moves along.
     moves: watch::Sender<u64>,
 }
@@ -35,7 +37,7 @@ impl<C: CapabilityObject, S> Component<C, S> {
         policies: Arc<ComponentPolicies>,
     ) -> Self {
         let (settings, slot, moves) = (OnceLock::new(), ArcSwapOption::empty(), watch::Sender::new(0));
-        Self { definition, settings, observer, policies, slot, moves }
+        Self { definition, settings, observer, policies, slot, successor: OnceLock::new(), moves }
     }
 
     /// The name that applications use.
@@ -65,14 +67,15 @@ impl<C: CapabilityObject, S> Component<C, S> {
 
     /// The settings. Only for components from the registry: they were opened, so the settings are set.
     pub(crate) fn settings(&self) -> &S {
-        self.settings
+        self.serving()
+            .settings
             .get()
             .expect("invariant: `open_on` sets the settings before a component enters the registry")
     }
 
     /// The settings, once it was open.
     pub(crate) fn opened_settings(&self) -> Option<&S> {
-        self.settings.get()
+        self.serving().settings.get()
     }
 
     /// The generation that serves it now.
@@ -82,7 +85,7 @@ impl<C: CapabilityObject, S> Component<C, S> {
 
     /// Reads something of the open object that needs no call, e.g. its features.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&C) -> R) -> Option<R> {
-        self.slot.load_full().map(|open| read(&open.object))
+        self.hold().map(|open| read(&open.object))
     }
 
     pub(crate) fn observer(&self) -> &Observer {
@@ -106,9 +109,28 @@ impl<C: CapabilityObject, S> Component<C, S> {
         self.moves.subscribe()
     }
 
-    /// What it runs on now; the generation is not retired while this is held.
+    /// What it runs on now; the generation is not retired while this is held. A component that was replaced gives what its
+    /// successor runs on: a call may have looked it up just before.
     pub(crate) fn hold(&self) -> Option<Arc<Open<C>>> {
-        self.slot.load_full()
+        // Its own first: a successor is named before the slot is emptied.
+        self.slot.load_full().or_else(|| self.successor()?.hold())
+    }
+
+    /// What took its place.
+    pub(crate) fn successor(&self) -> Option<&Arc<Self>> {
+        self.successor.get()
+    }
+
+    /// Names what takes its place, once for all; who reads from it is told. Named before this one closes.
+    pub(crate) fn succeed_by(&self, successor: Arc<Self>) {
+        if self.successor.set(successor).is_ok() {
+            self.moves.send_modify(|moves| *moves += 1);
+        }
+    }
+
+    /// This one, or the last of its successors.
+    fn serving(&self) -> &Self {
+        self.successor().map_or(self, |successor| successor.serving())
     }
 
     /// The one path of a capability call that policies may repeat.

@@ -115,6 +115,10 @@ impl Feed<ConfigurationStoreObject> for Changes {
         1
     }
 
+    fn is_told_once(&self) -> bool {
+        true
+    }
+
     fn handle(&self, deliveries: Vec<Delivery>) -> Pending<'_, Vec<Settlement>> {
         Box::pin(async move {
             for delivery in deliveries {

@@ -1,6 +1,7 @@
 //! A component as it was declared, and its way to what a plugin opens: secrets and placeholders resolved.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use mecha_plugin_api::{ComponentSpec, Metadata};
@@ -122,6 +123,17 @@ impl Definition {
     fn field_of(&self, reference: &SecretKeyRef) -> String {
         let item = self.resource.metadata.iter().find(|item| item.secret_key_ref.as_ref() == Some(reference));
         item.map(|item| item.name.clone()).unwrap_or_default()
+    }
+
+    /// Tells whether what stands behind the references changed, without keeping it.
+    pub(crate) fn secrets_digest(&self, resolved: &Resolved, hashes: &impl BuildHasher) -> u64 {
+        let is_secret = |name: &str| {
+            let items = &self.resource.metadata;
+            items.iter().any(|item| item.name == name && item.secret_key_ref.is_some())
+        };
+        let secrets = resolved.properties.iter().filter(|property| is_secret(&property.name));
+        let pairs: Vec<_> = secrets.map(|property| (&property.name, &property.value)).collect();
+        hashes.hash_one(pairs)
     }
 
     /// What a plugin opens.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mecha_observability::metrics::ComponentKind;
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
 use mecha_plugin_api::object::ObjectStoreObject;
@@ -42,6 +43,7 @@ impl Factory {
             }
             "lock" => vec![made.by::<LockStoreObject>(None)],
             "crypto" => vec![made.by::<CryptoObject>(Some(ComponentKind::Crypto))],
+            "conversation" => vec![made.by::<ConversationObject>(Some(ComponentKind::Conversation))],
             "objects" => vec![made.by::<ObjectStoreObject>(None)],
             _ => Vec::new(),
         }

@@ -48,6 +48,26 @@ pub(crate) struct Parts<'a> {
 
 pub(crate) async fn invocation(parts: Parts<'_>) -> Result<Invocation, InvocationError> {
     let Parts { app, channel, registry, env, endpoints, name_resolution, max_body_size } = parts;
+    let endpoints = ready(endpoints, app, registry, env).await?;
+    let host = Host::new(env.get("DAPR_HOST_IP").map(String::as_str));
+    Ok(Invocation::new(InvocationConfig {
+        app_id: app.id.to_string(),
+        namespace: app.namespace.to_string(),
+        channel,
+        resolver: resolver(name_resolution, &app.id, &host),
+        endpoints,
+        host,
+        max_body_size,
+    })?)
+}
+
+/// The endpoints that are for an application, with their secrets in place.
+pub(crate) async fn ready(
+    endpoints: Vec<HttpEndpoint>,
+    app: &Arc<App>,
+    registry: &Registry,
+    env: &HashMap<String, String>,
+) -> Result<Vec<Endpoint>, InvocationError> {
     let namespace = (!app.namespace.is_empty()).then_some(&*app.namespace);
     let mut ready = Vec::new();
     for endpoint in select_for(endpoints, &app.id, namespace)? {
@@ -56,16 +76,7 @@ pub(crate) async fn invocation(parts: Parts<'_>) -> Result<Invocation, Invocatio
         let refused = |error| InvocationError::Reference { endpoint: name, source: Box::new(error) };
         ready.push(resolved.map_err(refused)?);
     }
-    let host = Host::new(env.get("DAPR_HOST_IP").map(String::as_str));
-    Ok(Invocation::new(InvocationConfig {
-        app_id: app.id.to_string(),
-        namespace: app.namespace.to_string(),
-        channel,
-        resolver: resolver(name_resolution, &app.id, &host),
-        endpoints: ready,
-        host,
-        max_body_size,
-    })?)
+    Ok(ready)
 }
 
 /// The way to others that the Configuration chooses.

@@ -4,7 +4,8 @@
 //! on the old one is out is that one closed. A component that does not open on the new generation stays on the old one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::RandomState;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -35,6 +36,10 @@ pub(crate) struct Lifecycle {
     /// Every generation that is not retired, the one to prefer first.
     generations: Vec<Tracked>,
     retiring: TaskTracker,
+    /// Removed without a successor: one of their name that comes later takes over whoever still reads from them.
+    orphans: Vec<Weak<dyn Managed>>,
+    /// Makes digests of secrets comparable within this process only.
+    digests: RandomState,
 }
 
 struct Slot {
@@ -43,6 +48,8 @@ struct Slot {
     failed_on: Option<u64>,
     /// What it waits for was said already.
     waiting_reported: bool,
+    /// Of the secrets that it opened with.
+    secrets: Option<u64>,
 }
 
 struct Tracked {
@@ -80,7 +87,19 @@ impl Lifecycle {
         changed: watch::Sender<()>,
     ) -> Self {
         let (components, generations, retiring) = (Vec::new(), Vec::new(), TaskTracker::new());
-        Self { app, env, observer, drain_deadline, registry, changed, components, generations, retiring }
+        Self {
+            app,
+            env,
+            observer,
+            drain_deadline,
+            registry,
+            changed,
+            components,
+            generations,
+            retiring,
+            orphans: Vec::new(),
+            digests: RandomState::new(),
+        }
     }
 
     /// Declares components; they open at the next [`Lifecycle::apply`].
@@ -92,6 +111,7 @@ impl Lifecycle {
             component,
             failed_on: None,
             waiting_reported: false,
+            secrets: None,
         });
         self.components.extend(slots);
         self.components.sort_by_key(|slot| slot.component.capability() != Capability::SECRET_STORE);
@@ -127,15 +147,62 @@ impl Lifecycle {
             if old.is_some_and(|old| old.resource == new.resource) {
                 continue;
             }
-            let opened = self.try_declare(&new, factory).await;
             match old {
-                Some(old) if opened => self.remove(old),
-                Some(_) => self.remove(&new),
-                None => {}
+                Some(old) => self.replace(old, &new, factory).await,
+                None => drop(self.try_declare(&new, factory).await),
             }
         }
         self.publish();
         self.retire_unused();
+    }
+
+    /// Opens what is declared in place of `old`, which stays when that fails.
+    async fn replace(&mut self, old: &Arc<Definition>, new: &Arc<Definition>, factory: &Factory) {
+        let opened = self.try_declare(new, factory).await;
+        self.remove(if opened { old } else { new });
+    }
+
+    /// Reads every secret again that a component refers to, and opens those anew whose secrets changed. Secret stores open
+    /// anew first: one may have read its file when it opened.
+    pub(crate) async fn refresh_secrets(&mut self, factory: &Factory) {
+        for definition in self.definitions() {
+            if self.holds_secrets(&definition) || self.has_stale_secrets(&definition).await {
+                let Definition { resource, origin } = &*definition;
+                let again = Definition { resource: resource.clone(), origin: origin.clone() };
+                self.replace(&definition, &Arc::new(again), factory).await;
+            }
+        }
+        self.publish();
+        self.retire_unused();
+    }
+
+    fn slots_of(&self, definition: &Arc<Definition>) -> impl Iterator<Item = &Slot> {
+        self.components.iter().filter(move |slot| Arc::ptr_eq(slot.component.definition(), definition))
+    }
+
+    fn holds_secrets(&self, definition: &Arc<Definition>) -> bool {
+        let is_store = |slot: &Slot| {
+            slot.component.capability() == Capability::SECRET_STORE && slot.component.current().is_some()
+        };
+        self.slots_of(definition).any(is_store)
+    }
+
+    async fn has_stale_secrets(&self, definition: &Arc<Definition>) -> bool {
+        if definition.resource.secret_refs().is_empty() {
+            return false;
+        }
+        match definition.resolve(&self.app, &self.registry.load_full(), &self.env).await {
+            // One that failed to open has no digest, and is tried again.
+            Ok(resolved) => {
+                let digest = Some(definition.secrets_digest(&resolved, &self.digests));
+                self.slots_of(definition).any(|slot| slot.secrets != digest)
+            }
+            Err(error) => {
+                let component = definition.log_name();
+                tracing::error!("secrets of {component} cannot be read again; those it has stay: {error}");
+                false
+            }
+        }
     }
 
     /// Every declared component once.
@@ -171,11 +238,35 @@ impl Lifecycle {
         let of_definition = |slot: &mut Slot| Arc::ptr_eq(slot.component.definition(), definition);
         let removed: Vec<Slot> = self.components.extract_if(.., of_definition).collect();
         for slot in removed {
+            self.hand_over(&slot.component);
             if let Some(current) = slot.component.current() {
                 let draining = slot.component.close();
                 self.left(&current, draining);
             }
         }
+    }
+
+    /// Names what takes the place of a component that is about to close.
+    fn hand_over(&mut self, old: &Arc<dyn Managed>) {
+        let takes_over = |slot: &&Slot| {
+            is_heir(slot.component.as_ref(), old.as_ref()) && slot.component.current().is_some()
+        };
+        match self.components.iter().rev().find(takes_over) {
+            Some(heir) => old.succeed_by(heir.component.clone()),
+            None => self.orphans.push(Arc::downgrade(old)),
+        }
+    }
+
+    /// Lets a component that has just opened take over from those of its name that went before it.
+    fn adopt(&mut self, heir: &Arc<dyn Managed>) {
+        self.orphans.retain(|orphan| {
+            let Some(orphan) = orphan.upgrade() else { return false };
+            let inherits = is_heir(heir.as_ref(), orphan.as_ref());
+            if inherits {
+                orphan.succeed_by(heir.clone());
+            }
+            !inherits
+        });
     }
 
     /// Components that wait for a plugin, as `NAME (TYPE/VERSION)`.
@@ -260,9 +351,10 @@ impl Lifecycle {
         let component = self.components[index].component.clone();
         let started = Instant::now();
         match self.try_open(component.as_ref(), wanted).await {
-            Ok(draining) => {
+            Ok((draining, secrets)) => {
                 let slot = &mut self.components[index];
-                (slot.failed_on, slot.waiting_reported) = (None, false);
+                (slot.failed_on, slot.waiting_reported, slot.secrets) = (None, false, secrets);
+                self.adopt(&component);
                 self.observer.opened(component.definition(), wanted, old.as_deref(), started.elapsed());
                 if let Some(old) = old {
                     self.left(&old, draining);
@@ -283,10 +375,13 @@ impl Lifecycle {
         &self,
         component: &dyn Managed,
         generation: &Arc<Generation>,
-    ) -> Result<Option<Draining>, OpenError> {
+    ) -> Result<(Option<Draining>, Option<u64>), OpenError> {
         let definition = component.definition();
         let resolved = definition.resolve(&self.app, &self.registry.load_full(), &self.env).await?;
-        component.open_on(&self.app, &resolved, generation.clone()).await.map_err(OpenError::Plugin)
+        let has_secrets = !definition.resource.secret_refs().is_empty();
+        let secrets = has_secrets.then(|| definition.secrets_digest(&resolved, &self.digests));
+        let opened = component.open_on(&self.app, &resolved, generation.clone()).await;
+        Ok((opened.map_err(OpenError::Plugin)?, secrets))
     }
 
     /// Whether any component of a definition is open: a binding may be an output, an input or both.
@@ -351,6 +446,10 @@ impl Lifecycle {
         self.retiring.close();
         self.retiring.wait().await;
     }
+}
+
+fn is_heir(new: &dyn Managed, old: &dyn Managed) -> bool {
+    new.capability() == old.capability() && new.definition().resource.name == old.definition().resource.name
 }
 
 async fn retire(tracked: Tracked, deadline: Duration, observer: PluginObserver) {

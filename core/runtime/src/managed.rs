@@ -1,5 +1,6 @@
 //! Components of every capability behind one face, for the loop that moves them between generations.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use mecha_plugin_api::binding::{InputBindingObject, OutputBindingObject};
 use mecha_plugin_api::configuration::ConfigurationStoreObject;
+use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
 use mecha_plugin_api::object::ObjectStoreObject;
@@ -30,7 +32,7 @@ use crate::state::StateSettings;
 type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A component that the lifecycle moves from generation to generation.
-pub(crate) trait Managed: Send + Sync {
+pub(crate) trait Managed: Any + Send + Sync {
     fn definition(&self) -> &Arc<Definition>;
     fn capability(&self) -> Capability;
     fn current(&self) -> Option<Arc<Generation>>;
@@ -43,6 +45,8 @@ pub(crate) trait Managed: Send + Sync {
     ) -> Pending<'a, Result<Option<Draining>, Error>>;
     /// Asks its back end; `None` when it is not open.
     fn ping<'a>(&'a self, app: &'a App) -> Pending<'a, Option<Result<(), Error>>>;
+    /// Names what takes its place, which has the same capability.
+    fn succeed_by(&self, successor: Arc<dyn Managed>);
     /// Takes it out of service.
     fn close(&self) -> Option<Draining>;
     /// Puts it into a new snapshot.
@@ -185,6 +189,19 @@ impl Registered for CryptoObject {
     }
 }
 
+impl Registered for ConversationObject {
+    type Settings = ();
+
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn register(component: Arc<Component<Self>>, registry: &mut Registry) -> Vec<&'static str> {
+        registry.conversations.insert(component.name().into(), component);
+        Vec::new()
+    }
+}
+
 impl Registered for ObjectStoreObject {
     type Settings = ();
 
@@ -237,6 +254,14 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
             let _in_flight = open.plugin.enter();
             Some(open.object.ping(CallContext::background(&*app.id)).await.into_result())
         })
+    }
+
+    fn succeed_by(&self, successor: Arc<dyn Managed>) {
+        let successor: Arc<dyn Any + Send + Sync> = successor;
+        // Another capability is no successor.
+        if let Ok(successor) = successor.downcast::<Self>() {
+            self.succeed_by(successor);
+        }
     }
 
     fn close(&self) -> Option<Draining> {

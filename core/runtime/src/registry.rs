@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 
 use crate::managed::Managed;
 use crate::{
-    ConfigurationStore, CryptoStore, InputBinding, LockStore, ObjectStore, OutputBinding, PubSub,
-    SecretStore, StateStore,
+    ConfigurationStore, Conversation, CryptoStore, InputBinding, LockStore, ObjectStore, OutputBinding,
+    PubSub, SecretStore, StateStore,
 };
 
 type ByName<T> = HashMap<Box<str>, Arc<T>, RandomState>;
@@ -45,6 +45,7 @@ pub struct Registry {
     pub(crate) configuration_stores: ByName<ConfigurationStore>,
     pub(crate) lock_stores: ByName<LockStore>,
     pub(crate) crypto_stores: ByName<CryptoStore>,
+    pub(crate) conversations: ByName<Conversation>,
     pub(crate) object_stores: ByName<ObjectStore>,
     /// Declared brokers, open or not: who subscribes to one waits for it.
     pub(crate) declared_pubsubs: ByName<PubSub>,
@@ -115,6 +116,14 @@ impl Registry {
     /// [`Missing`].
     pub fn crypto_store(&self, name: &str) -> Result<&Arc<CryptoStore>, Missing> {
         find(&self.crypto_stores, name)
+    }
+
+    /// The model `name`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn conversation(&self, name: &str) -> Result<&Arc<Conversation>, Missing> {
+        find(&self.conversations, name)
     }
 
     /// The object store `name`.

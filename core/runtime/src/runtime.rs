@@ -25,9 +25,10 @@ use crate::component_health::{self, ComponentHealth, Healths};
 use crate::configuration_store::ConfigurationWatch;
 use crate::definition::Definition;
 use crate::factory::Factory;
-use crate::invocation::{InvocationError, Parts, invocation};
+use crate::invocation::{self as services, InvocationError, Parts, invocation};
 use crate::lifecycle::{Failure, Lifecycle, OpenError};
 use crate::observe::ObserverSource;
+use crate::outbox::Outbox;
 use crate::policies::Policies;
 use crate::registry::Registry;
 
@@ -174,6 +175,7 @@ pub enum ShutdownRequest {
 /// The runtime of one application.
 pub struct Runtime {
     app: Arc<App>,
+    env: Arc<HashMap<String, String>>,
     telemetry: Telemetry,
     metrics: Arc<Metrics>,
     registry: Arc<ArcSwap<Registry>>,
@@ -181,6 +183,7 @@ pub struct Runtime {
     configuration: ArcSwap<Configuration>,
     connection: AppConnection,
     application: Arc<Application>,
+    outbox: Arc<Outbox>,
     invocation: Invocation,
     configuration_watches: ConfigurationWatches,
     healths: Arc<Healths>,
@@ -189,7 +192,8 @@ pub struct Runtime {
     extended_metadata: Mutex<BTreeMap<String, String>>,
     ready: AtomicBool,
     shutdown: signal::Sender<ShutdownRequest>,
-    redeclare: mpsc::Sender<Redeclared>,
+    /// Each with whom to tell when it holds.
+    redeclare: mpsc::Sender<(Redeclared, oneshot::Sender<()>)>,
     watching: Mutex<Option<JoinHandle<Lifecycle>>>,
     /// Dropped to end the watching.
     stop_watching: Mutex<Option<signal::Sender<()>>>,
@@ -242,6 +246,7 @@ impl Runtime {
             registry: registry.clone(),
             changed,
         };
+        let outbox = Arc::new(Outbox::new(&shared));
         let application = Application::new(shared, config.connection.channel()?, config.subscriptions);
         let open = registry.load_full();
         let invocation = invocation(Parts {
@@ -263,6 +268,7 @@ impl Runtime {
         let watching = tokio::spawn(keep_watching(host, lifecycle, factory, redeclared, stopped));
         Ok(Arc::new(Self {
             app: config.app,
+            env,
             telemetry,
             metrics,
             registry,
@@ -270,6 +276,7 @@ impl Runtime {
             configuration: ArcSwap::from_pointee(config.configuration),
             connection: config.connection,
             application: Arc::new(application),
+            outbox,
             invocation,
             configuration_watches: ConfigurationWatches::default(),
             healths,
@@ -353,6 +360,12 @@ impl Runtime {
     /// Waits for the application, asks what it wants and begins to bring it. Ends when everything runs.
     pub async fn start_application(&self) {
         self.application.start(&self.connection).await;
+        self.outbox.start();
+    }
+
+    /// Messages that go out with transactions.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// The subscriptions that run, for `/v1.0/metadata`.
@@ -405,7 +418,7 @@ impl Runtime {
     /// Takes nothing more in for the application; what is with it is finished.
     pub async fn stop_application(&self) {
         self.configuration_watches.close();
-        self.application.stop().await;
+        tokio::join!(self.outbox.stop(), self.application.stop());
     }
 
     /// Makes the policies that are declared now hold, in place of what was. Circuit breakers whose policy stays the same keep
@@ -429,12 +442,41 @@ impl Runtime {
         components: Vec<(mecha_resources::Component, String)>,
     ) -> Result<(), BuildError> {
         let definitions = definitions(&self.app, &self.configuration.load(), &components)?;
+        self.tell_lifecycle(Redeclared::Definitions(definitions)).await;
+        Ok(())
+    }
+
+    /// Takes in the services outside that are declared now, in place of what was.
+    ///
+    /// # Errors
+    /// [`InvocationError`]; then everything stays as it was.
+    pub async fn redeclare_endpoints(
+        &self,
+        endpoints: Vec<mecha_resources::HttpEndpoint>,
+    ) -> Result<(), InvocationError> {
+        let registry = self.registry.load_full();
+        let ready = services::ready(endpoints, &self.app, &registry, &self.env).await?;
+        Ok(self.invocation.replace_endpoints(ready)?)
+    }
+
+    /// Takes in a Configuration in place of what was: access lists and secret scopes hold from the next call, lists of
+    /// denied components from the next [`Runtime::redeclare`]. Whatever was read from it at the start stays.
+    pub fn reconfigure(&self, configuration: Configuration) {
+        self.configuration.store(Arc::new(configuration));
+    }
+
+    /// Reads every secret again that a component refers to; components whose secrets changed open anew before the old ones
+    /// go. Returns when that holds.
+    pub async fn refresh_secrets(&self) {
+        self.tell_lifecycle(Redeclared::Secrets).await;
+    }
+
+    async fn tell_lifecycle(&self, redeclared: Redeclared) {
         let (done, applied) = oneshot::channel();
-        if self.redeclare.send(Redeclared { definitions, done }).await.is_ok() {
+        if self.redeclare.send((redeclared, done)).await.is_ok() {
             // An error means that the runtime ended meanwhile.
             let _ = applied.await;
         }
-        Ok(())
     }
 
     /// Stops watching, closes every component after its last call and retires every plugin.
@@ -534,17 +576,19 @@ fn check_secret_scopes(configuration: &Configuration, registry: &Registry) {
     }
 }
 
-/// What is declared now, and whom to tell when it holds.
-struct Redeclared {
-    definitions: Vec<Arc<Definition>>,
-    done: oneshot::Sender<()>,
+/// What the lifecycle takes in.
+enum Redeclared {
+    /// What is declared now.
+    Definitions(Vec<Arc<Definition>>),
+    /// Secrets may have changed.
+    Secrets,
 }
 
 async fn keep_watching(
     host: PluginHost,
     mut lifecycle: Lifecycle,
     factory: Factory,
-    mut redeclared: mpsc::Receiver<Redeclared>,
+    mut redeclared: mpsc::Receiver<(Redeclared, oneshot::Sender<()>)>,
     mut stopped: signal::Receiver<()>,
 ) -> Lifecycle {
     let (found, mut changes) = mpsc::channel(1);
@@ -554,8 +598,11 @@ async fn keep_watching(
             // Only the sender's end is ever signalled.
             _ = stopped.changed() => break,
             // The sender lives as long as the runtime, whose end is signalled first.
-            Some(Redeclared { definitions, done }) = redeclared.recv() => {
-                lifecycle.redeclare(definitions, &factory).await;
+            Some((what, done)) = redeclared.recv() => {
+                match what {
+                    Redeclared::Definitions(definitions) => lifecycle.redeclare(definitions, &factory).await,
+                    Redeclared::Secrets => lifecycle.refresh_secrets(&factory).await,
+                }
                 // Who asked may have gone meanwhile.
                 let _ = done.send(());
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod configuration;
+pub(crate) mod conversation;
 pub(crate) mod crypto;
 pub(crate) mod health;
 pub(crate) mod invoke;

@@ -18,7 +18,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::api::crypto::grpc::Down as Pieces;
 use crate::api::{
-    bindings, configuration, invoke, lock, metadata, publish, secrets, shutdown, state, subscribe,
+    bindings, configuration, conversation, invoke, lock, metadata, publish, secrets, shutdown, state,
+    subscribe,
 };
 use crate::call::{begin, same_token};
 use crate::error::{ApiError, from_http_status};
@@ -426,5 +427,21 @@ impl Dapr for DaprService {
             Ok(())
         };
         self.serve(method!("Shutdown", "v1/shutdown"), request, shutdown).await
+    }
+
+    async fn converse_alpha1(
+        &self,
+        request: Request<pb::ConversationRequest>,
+    ) -> Result<Response<pb::ConversationResponse>, Status> {
+        let method = method!("ConverseAlpha1", "v1alpha1/conversation");
+        self.serve(method, request, conversation::grpc::alpha1).await
+    }
+
+    async fn converse_alpha2(
+        &self,
+        request: Request<pb::ConversationRequestAlpha2>,
+    ) -> Result<Response<pb::ConversationResponseAlpha2>, Status> {
+        let method = method!("ConverseAlpha2", "v1alpha2/conversation");
+        self.serve(method, request, conversation::grpc::alpha2).await
     }
 }

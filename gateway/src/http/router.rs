@@ -6,8 +6,8 @@ use super::path::Path;
 use super::request::Request;
 use super::response::Reply;
 use crate::api::{
-    bindings, configuration, crypto, health, invoke, lock, metadata, objects, publish, secrets, shutdown,
-    state,
+    bindings, configuration, conversation, crypto, health, invoke, lock, metadata, objects, publish, secrets,
+    shutdown, state,
 };
 use crate::error::ApiError;
 
@@ -21,6 +21,7 @@ pub(crate) enum Route<'a> {
     Configuration(configuration::http::Route<'a>),
     Lock(lock::http::Route<'a>),
     Crypto(crypto::http::Route<'a>),
+    Conversation(conversation::http::Route<'a>),
     Objects(objects::http::Route<'a>),
     Metadata(metadata::http::Route<'a>),
     Health(health::http::Route),
@@ -47,6 +48,9 @@ impl<'a> Route<'a> {
             }
             ("v1.0-alpha1", "lock" | "unlock") => lock::http::Route::of(block, method, rest).map(Route::Lock),
             ("v1.0-alpha1", "crypto") => crypto::http::Route::of(method, rest).map(Route::Crypto),
+            ("v1.0-alpha1" | "v1.0-alpha2", "conversation") => {
+                conversation::http::Route::of(version, method, rest).map(Route::Conversation)
+            }
             ("v1.0-alpha1", "objects") => objects::http::Route::of(method, rest).map(Route::Objects),
             ("v1.0", "metadata") => metadata::http::Route::of(method, rest).map(Route::Metadata),
             ("v1.0", "healthz") => health::http::Route::of(method, rest).map(Route::Health),
@@ -68,6 +72,8 @@ impl<'a> Route<'a> {
             Self::Lock(lock::http::Route::Lock { .. }) => Some("v1.0-alpha1/lock"),
             Self::Lock(lock::http::Route::Unlock { .. }) => Some("v1.0-alpha1/unlock"),
             Self::Crypto(_) => Some("v1.0-alpha1/crypto"),
+            Self::Conversation(conversation::http::Route::Alpha1 { .. }) => Some("v1.0-alpha1/conversation"),
+            Self::Conversation(conversation::http::Route::Alpha2 { .. }) => Some("v1.0-alpha2/conversation"),
             Self::Objects(_) => Some("v1.0-alpha1/objects"),
             Self::Metadata(_) => Some("v1.0/metadata"),
             Self::Shutdown => Some("v1.0/shutdown"),
@@ -96,6 +102,7 @@ impl<'a> Route<'a> {
             Self::Configuration(route) => configuration::http::answer(route, request).await,
             Self::Lock(route) => lock::http::answer(route, request).await,
             Self::Crypto(route) => crypto::http::answer(route, request).await,
+            Self::Conversation(route) => conversation::http::answer(route, request).await,
             Self::Objects(route) => objects::http::answer(route, request).await,
             Self::Metadata(route) => Ok(metadata::http::answer(route, request)),
             Self::Health(route) => health::http::answer(route, request.runtime, request.head),

@@ -25,6 +25,8 @@ pub enum ComponentKind {
     Secret,
     /// Holder of keys.
     Crypto,
+    /// Model.
+    Conversation,
     /// Output binding.
     OutputBinding,
     /// Input binding: the application's answers.
@@ -55,6 +57,8 @@ pub enum Operation {
     Unsubscribe,
     /// Wrap or unwrap a key.
     Crypto,
+    /// A request to a model; it has no label `operation`.
+    Converse,
     /// An event of an input binding; it has no label `operation`.
     Event,
 }
@@ -75,7 +79,7 @@ impl Operation {
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
             Self::Crypto => "crypto_op",
-            Self::Event => "",
+            Self::Converse | Self::Event => "",
         }
     }
 }
@@ -87,6 +91,7 @@ pub struct ComponentMetrics {
     configuration: Arc<Family>,
     secret: Arc<Family>,
     crypto: Arc<Family>,
+    conversation: Arc<Family>,
     output_binding: Arc<Family>,
     input_binding: Arc<Family>,
 }
@@ -135,6 +140,12 @@ impl ComponentMetrics {
             )?,
             secret: Family::new(&of, metric::SECRET_COUNT, metric::SECRET_LATENCIES, true)?,
             crypto: Family::new(&of, metric::CRYPTO_COUNT, metric::CRYPTO_LATENCIES, true)?,
+            conversation: Family::new(
+                &of,
+                metric::CONVERSATION_COUNT,
+                metric::CONVERSATION_LATENCIES,
+                false,
+            )?,
             output_binding: Family::new(
                 &of,
                 metric::OUTPUT_BINDING_COUNT,
@@ -157,6 +168,7 @@ impl ComponentMetrics {
             ComponentKind::Configuration => &self.configuration,
             ComponentKind::Secret => &self.secret,
             ComponentKind::Crypto => &self.crypto,
+            ComponentKind::Conversation => &self.conversation,
             ComponentKind::OutputBinding => &self.output_binding,
             ComponentKind::InputBinding => &self.input_binding,
         };

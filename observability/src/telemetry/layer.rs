@@ -21,7 +21,7 @@ impl Telemetry {
     {
         let pipeline = self.0.pipeline.as_ref()?;
         let provider = SdkTracerProvider::builder()
-            .with_sampler(self.0.sampler)
+            .with_sampler(self.sampler())
             .with_resource(pipeline.resource.clone())
             .with_span_processor(pipeline.queue.clone())
             .build();

@@ -28,7 +28,7 @@ use crate::context::TraceContext;
 use crate::error::Error;
 use crate::logs::Logger;
 use crate::metrics::SpanMetrics;
-use crate::sampling::Sampler;
+use crate::sampling::{Sampler, SharedSampler};
 use crate::span::{ActiveSpan, SpanKind, SpanRecord};
 
 pub use settings::{BatchSettings, OtlpProtocol, OtlpSettings, TraceSettings};
@@ -55,7 +55,9 @@ pub struct Service {
 pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
-    sampler: Sampler,
+    sampler: SharedSampler,
+    /// Nothing was set up to record with.
+    began_off: bool,
     /// None when there is nobody to send spans to.
     pipeline: Option<Pipeline>,
 }
@@ -81,24 +83,39 @@ impl Telemetry {
             Sampler::Ratio { .. } => Exporter::all(settings, service, handle, logger)?,
         };
         if exporters.is_empty() {
-            return Ok(Self(Arc::new(Inner { sampler, pipeline: None })));
+            return Ok(Self::made(sampler, None));
         }
         let resource = resource::of(service);
         let losses = Arc::new(Losses::new(logger.clone(), metrics.clone()));
         let exporters = Exporters::new(exporters, &resource, handle.clone(), losses.clone());
         let queue = SpanQueue::new(exporters, &settings.batch, losses);
         let scope = InstrumentationScope::builder("mecha").with_version(service.version.clone()).build();
-        Ok(Self(Arc::new(Inner { sampler, pipeline: Some(Pipeline { queue, resource, scope }) })))
+        Ok(Self::made(sampler, Some(Pipeline { queue, resource, scope })))
+    }
+
+    fn made(sampler: Sampler, pipeline: Option<Pipeline>) -> Self {
+        let began_off = sampler == Sampler::Off;
+        Self(Arc::new(Inner { sampler: SharedSampler::new(sampler), began_off, pipeline }))
     }
 
     /// No tracing at all: ids are passed on as they came.
     pub fn off() -> Self {
-        Self(Arc::new(Inner { sampler: Sampler::Off, pipeline: None }))
+        Self::made(Sampler::Off, None)
     }
 
     /// The rule by which calls are recorded.
     pub fn sampler(&self) -> Sampler {
-        self.0.sampler
+        self.0.sampler.get()
+    }
+
+    /// Another rule from the next call on; `false` when tracing was off at the start, so that there is nothing to record with.
+    /// The runtime's own spans keep the rule of the start.
+    pub fn resample(&self, sampler: Sampler) -> bool {
+        let can = sampler == Sampler::Off || !self.0.began_off;
+        if can {
+            self.0.sampler.set(sampler);
+        }
+        can
     }
 
     /// Whether sampled calls are recorded at all: tracing is on and has an exporter.
@@ -109,7 +126,7 @@ impl Telemetry {
     /// The ids of a call that came with `incoming` ([`TraceContext::NONE`] when it came with none). This is the sampling
     /// decision; it allocates nothing.
     pub fn begin(&self, incoming: TraceContext) -> TraceContext {
-        self.0.sampler.begin(incoming)
+        self.sampler().begin(incoming)
     }
 
     /// The span of a call that was begun with [`Telemetry::begin`]; none when the call is not recorded, and then `name` is
@@ -178,7 +195,7 @@ impl Telemetry {
 impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let recording = self.is_recording();
-        f.debug_struct("Telemetry").field("sampler", &self.0.sampler).field("recording", &recording).finish()
+        f.debug_struct("Telemetry").field("sampler", &self.sampler()).field("recording", &recording).finish()
     }
 }
 

@@ -44,7 +44,8 @@ impl Fetched<'_> {
         Ok(folder)
     }
 
-    fn run(&self, mut command: Command, log: &Path) -> Result<()> {
+    /// Runs one of the commands that it takes, to its end.
+    pub(crate) fn run(&self, mut command: Command, log: &Path) -> Result<()> {
         eprintln!("fetching {} with {}", self.name, self.tool);
         let output = File::create(log)?;
         let status = command

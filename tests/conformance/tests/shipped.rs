@@ -7,8 +7,9 @@ use mecha_conformance::{Outcome, RowError, check, rows};
 use mecha_testkit::plugin_library;
 
 /// Plugins without rows, and why.
-const WITHOUT_ROWS: [(&str, &str); 2] = [
+const WITHOUT_ROWS: [(&str, &str); 3] = [
     ("http-binding", "it calls whatever it is pointed at; its own tests have a server for it"),
+    ("conversation", "what a model answers is its own; the echo's own tests say what it answers"),
     ("crypto", "what it does depends on the keys that it is given; its own tests have some of each kind"),
 ];
 

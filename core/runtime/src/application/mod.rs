@@ -34,6 +34,7 @@ use crate::registry::Registry;
 use running::Running;
 use stream::Streams;
 
+pub(crate) use received::{Carried, received};
 pub use start::StartSettings;
 pub use stream::{StreamError, StreamSubscription};
 pub use target::StreamEvent;

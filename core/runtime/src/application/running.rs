@@ -169,7 +169,12 @@ impl Application {
             flow: flow.clone(),
             name,
         };
-        Pump::start(self.shared.app.clone(), broker, Arc::new(feed), flow)
+        let (app, is_stream) = (self.shared.app.clone(), matches!(feed.target, Target::Stream(_)));
+        match is_stream {
+            // What resources and the application declare is started anew on a new broker; a stream is opened only once.
+            true => Pump::start_following(app, broker, Arc::new(feed), flow),
+            false => Pump::start(app, broker, Arc::new(feed), flow),
+        }
     }
 
     /// Asks about the input bindings that are new, starts those that are wanted and ends those that are no longer declared.

@@ -43,6 +43,11 @@ pub(crate) trait Feed<C>: Send + Sync + 'static {
     /// How many deliveries may be out at once.
     fn max_in_flight(&self) -> usize;
 
+    /// Whether a source tells each thing once, to whoever reads at that time: it is asked a last time before it is left.
+    fn is_told_once(&self) -> bool {
+        false
+    }
+
     /// Several deliveries at a time; `None` handles one by one.
     fn gathering(&self) -> Option<Gathering> {
         None

@@ -51,10 +51,36 @@ impl Pump {
         feed: Arc<dyn Feed<C>>,
         flow: FlowWatch,
     ) -> Self {
-        Self::run(app, component, feed, flow, None)
+        Self::run(Running {
+            app,
+            component,
+            feed,
+            flow,
+            first: None,
+            follows: false,
+            trying: watch::Sender::default(),
+        })
     }
 
-    /// Starts a feed whose source is open already, so that its caller learned whether it could be opened.
+    /// Starts a feed that nobody starts anew when its component is replaced: it moves to the successor by itself.
+    pub(crate) fn start_following<C: CapabilityObject, S: Send + Sync + 'static>(
+        app: Arc<App>,
+        component: Arc<Component<C, S>>,
+        feed: Arc<dyn Feed<C>>,
+        flow: FlowWatch,
+    ) -> Self {
+        Self::run(Running {
+            app,
+            component,
+            feed,
+            flow,
+            first: None,
+            follows: true,
+            trying: watch::Sender::default(),
+        })
+    }
+
+    /// The same for a feed whose source is open already, so that its caller learned whether it could be opened.
     pub(crate) fn start_on<C: CapabilityObject, S: Send + Sync + 'static>(
         app: Arc<App>,
         component: Arc<Component<C, S>>,
@@ -62,19 +88,21 @@ impl Pump {
         flow: FlowWatch,
         first: (Arc<Open<C>>, SourceObject),
     ) -> Self {
-        Self::run(app, component, feed, flow, Some(first))
+        let first = Some(first);
+        Self::run(Running {
+            app,
+            component,
+            feed,
+            flow,
+            first,
+            follows: true,
+            trying: watch::Sender::default(),
+        })
     }
 
-    fn run<C: CapabilityObject, S: Send + Sync + 'static>(
-        app: Arc<App>,
-        component: Arc<Component<C, S>>,
-        feed: Arc<dyn Feed<C>>,
-        flow: FlowWatch,
-        first: Option<(Arc<Open<C>>, SourceObject)>,
-    ) -> Self {
-        let (trying, tried) = watch::channel(false);
-        let task = tokio::spawn(Running { app, component, feed, flow, first, trying }.run());
-        Self { task, tried: Tried(tried) }
+    fn run<C: CapabilityObject, S: Send + Sync + 'static>(running: Running<C, S>) -> Self {
+        let tried = Tried(running.trying.subscribe());
+        Self { task: tokio::spawn(running.run()), tried }
     }
 
     /// Tells when its source was first opened, or could not be.
@@ -101,6 +129,8 @@ struct Running<C: CapabilityObject, S> {
     feed: Arc<dyn Feed<C>>,
     flow: FlowWatch,
     first: Option<(Arc<Open<C>>, SourceObject)>,
+    /// Whether it moves to the component's successor.
+    follows: bool,
     trying: watch::Sender<bool>,
 }
 
@@ -121,6 +151,18 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
                 Flow::On => {}
             }
             moves.mark_unchanged();
+            if let Some(successor) = self.component.successor().cloned() {
+                if !self.follows {
+                    // Another feed was started there; this one's end is on its way.
+                    self.flow.changed().await;
+                    continue;
+                }
+                moves = successor.moves();
+                self.component = successor;
+                // What was opened before it was replaced belongs to the old one.
+                drop(self.first.take());
+                continue;
+            }
             let Some(open) = self.component.hold() else {
                 self.trying.send_replace(true);
                 tokio::select! {
@@ -134,6 +176,9 @@ impl<C: CapabilityObject, S: Send + Sync + 'static> Running<C, S> {
             match opened {
                 Ok(tap) => {
                     let end = tap.pull(&mut self.flow, &mut moves).await;
+                    if end == End::Asked && self.feed.is_told_once() && self.flow.current() == Flow::On {
+                        tap.look_back().await;
+                    }
                     finishing.spawn(tap.finish());
                     // A source that opens and then fails at once is as down as one that cannot be opened.
                     if end != (End::Failed { has_read: false }) {
@@ -244,6 +289,15 @@ impl<C: CapabilityObject> Tap<C> {
                     return End::Failed { has_read };
                 }
             }
+        }
+    }
+
+    /// Takes what is there and was not pulled before the component moved.
+    async fn look_back(&self) {
+        let place = self.place().await;
+        match self.take(vec![place], Duration::ZERO).await {
+            Ok(held) => self.hand_out(held).await,
+            Err(error) => tracing::debug!(source = %self.feed.name(), "nothing more can be read: {error}"),
         }
     }
 

@@ -97,6 +97,7 @@ fn component_type(block: &str) -> Option<ComponentType> {
     match block {
         "bindings" => Some(ComponentType::Binding),
         "configuration" => Some(ComponentType::Configuration),
+        "conversation" => Some(ComponentType::Conversation),
         "crypto" => Some(ComponentType::Crypto),
         "lock" => Some(ComponentType::Lock),
         "pubsub" => Some(ComponentType::Pubsub),

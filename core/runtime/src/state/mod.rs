@@ -15,6 +15,7 @@ use crate::call::{Call, CallError};
 use crate::component::Component;
 use crate::definition::Definition;
 use crate::observe::Operation;
+use crate::outbox::OutboxSettings;
 use encryption::{Encryption, EncryptionError, EncryptionKey};
 use prefix::KeyPrefix;
 
@@ -25,6 +26,7 @@ pub type StateStore = Component<StateStoreObject, StateSettings>;
 pub struct StateSettings {
     pub(crate) key_prefix: KeyPrefix,
     pub(crate) encryption: Option<Encryption>,
+    pub(crate) outbox: Option<OutboxSettings>,
 }
 
 const PRIMARY_KEY: &str = "primaryEncryptionKey";
@@ -44,7 +46,7 @@ impl StateSettings {
             }
             (None, None) => None,
         };
-        Ok(Self { key_prefix, encryption })
+        Ok(Self { key_prefix, encryption, outbox: OutboxSettings::read(resolved) })
     }
 }
 

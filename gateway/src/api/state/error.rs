@@ -1,7 +1,7 @@
 //! Dapr's errors of the state API: code, HTTP status and gRPC code side by side.
 
 use http::StatusCode;
-use mecha_runtime::{CallError, Missing};
+use mecha_runtime::{CallError, Missing, OutboxError};
 use tonic::Code;
 
 use crate::error::{ApiError, FullDetails};
@@ -173,6 +173,17 @@ pub(super) fn transaction(error: &CallError) -> ApiError {
 /// Whatever went wrong, etags included: Dapr answers every failed transaction with 500.
 pub(super) fn transaction_refused(reason: &str) -> ApiError {
     internal("ERR_STATE_TRANSACTION", format!("error while executing state transaction: {reason}"))
+}
+
+/// The outbox could not keep what a transaction publishes; to Dapr that is a failure of pub/sub.
+pub(super) fn outbox(app_id: &str, error: &OutboxError) -> ApiError {
+    let (http, grpc) = (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal);
+    let message = format!("error while publishing outbox message: {error}");
+    ApiError::new("ERR_PUBLISH_OUTBOX", "pubsub", http, grpc, message).with(FullDetails {
+        reason: "DAPR_PUBSUB_OUTBOX",
+        metadata: vec![("appID".to_owned(), app_id.to_owned()), ("error".to_owned(), error.to_string())],
+        ..FullDetails::default()
+    })
 }
 
 fn internal(code: &'static str, message: String) -> ApiError {

@@ -110,6 +110,7 @@ fn write(item: StateItem) -> Write {
         key: item.key,
         value: item.value.into(),
         kind: ValueKind::BYTES,
+        content_type: None,
         condition: condition(item.etag, item.options),
         metadata: metadata(item.metadata),
     }

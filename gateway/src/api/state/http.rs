@@ -87,6 +87,8 @@ struct Item<'a> {
     value: Option<&'a RawValue>,
     #[serde(default)]
     etag: Option<String>,
+    #[serde(default, rename = "contentType")]
+    content_type: Option<String>,
     #[serde(default)]
     metadata: MetadataObject,
     #[serde(default)]
@@ -219,7 +221,8 @@ impl Item<'_> {
         let value = Buf::from(compact(self.value.map_or("null", RawValue::get), body));
         let condition = condition(self.etag, self.options)?;
         let metadata = self.metadata.merged(query);
-        Ok(Write { key: self.key, value, kind: ValueKind::JSON, condition, metadata })
+        let (key, content_type) = (self.key, self.content_type);
+        Ok(Write { key, value, kind: ValueKind::JSON, content_type, condition, metadata })
     }
 
     fn into_removal(self, query: &Metadata) -> Result<Removal, Unrecognized> {

@@ -7,7 +7,7 @@ use mecha_plugin_api::state::{
     StateOperation, ValueKind,
 };
 use mecha_plugin_api::{Buf, Metadata};
-use mecha_runtime::{Call, Runtime, StateStore};
+use mecha_runtime::{Call, OutboxChange, Runtime, StateStore};
 
 use super::error;
 use crate::error::ApiError;
@@ -17,6 +17,8 @@ pub(super) struct Write {
     pub(super) key: String,
     pub(super) value: Buf,
     pub(super) kind: ValueKind,
+    /// What the request says of the value beside its metadata.
+    pub(super) content_type: Option<String>,
     pub(super) condition: Condition,
     pub(super) metadata: Metadata,
 }
@@ -86,16 +88,17 @@ pub(super) struct BulkAnswer {
 /// A store under the name that the application uses.
 pub(super) struct Store<'a> {
     name: &'a str,
+    runtime: &'a Runtime,
     call: &'a Call,
     store: Arc<StateStore>,
 }
 
 impl<'a> Store<'a> {
-    pub(super) fn find(runtime: &Runtime, call: &'a Call, name: &'a str) -> Result<Self, ApiError> {
+    pub(super) fn find(runtime: &'a Runtime, call: &'a Call, name: &'a str) -> Result<Self, ApiError> {
         let registry = runtime.registry();
         let found = registry.state_store(name);
         let store = found.map_err(|missing| error::missing(missing, name, &call.app.id))?.clone();
-        Ok(Self { name, call, store })
+        Ok(Self { name, runtime, call, store })
     }
 
     pub(super) async fn get(
@@ -170,16 +173,37 @@ impl<'a> Store<'a> {
         if most != 0 && steps.len() > most as usize {
             return Err(error::too_many(self.name, steps.len(), most));
         }
-        let operations = steps.into_iter().map(|step| match step {
-            Step::Upsert(write) => self.set_request(write).map(StateOperation::Upsert),
-            Step::Delete(removal) => self.delete_request(removal).map(StateOperation::Delete),
-        });
-        let operations: Vec<_> = operations.collect::<Result<_, _>>()?;
+        let operations = if self.store.has_outbox() {
+            self.announced(steps).await?
+        } else {
+            steps.into_iter().map(|step| self.operation(step)).collect::<Result<_, _>>()?
+        };
         if operations.is_empty() {
             return Ok(());
         }
         let done = self.store.transact(self.call, operations, metadata).await;
         done.map_err(|failed| error::transaction(&failed))
+    }
+
+    fn operation(&self, step: Step) -> Result<StateOperation, ApiError> {
+        match step {
+            Step::Upsert(write) => self.set_request(write).map(StateOperation::Upsert),
+            Step::Delete(removal) => self.delete_request(removal).map(StateOperation::Delete),
+        }
+    }
+
+    /// The operations, once the outbox has what it publishes when they hold.
+    async fn announced(&self, steps: Vec<Step>) -> Result<Vec<StateOperation>, ApiError> {
+        let change = |mut step: Step| {
+            let content_type = match &mut step {
+                Step::Upsert(write) => write.content_type.take(),
+                Step::Delete(_) => None,
+            };
+            Ok(OutboxChange { operation: self.operation(step)?, content_type })
+        };
+        let changes = steps.into_iter().map(change).collect::<Result<_, ApiError>>()?;
+        let announced = self.runtime.outbox().announce(self.call, &self.store, changes).await;
+        announced.map_err(|failed| error::outbox(&self.call.app.id, &failed))
     }
 
     /// Dapr looks at this before it looks at the request.

@@ -18,6 +18,11 @@ use crate::error::Failure;
 /// Past the wait that a receive asked for, its answer is given up.
 const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// How long one attempt of a request waits for its answer: a wire that is silent must not hold a caller.
+const ANSWER_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a request may take with all its attempts.
+const REQUEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(15);
+
 /// An open component's way to SQS.
 pub(crate) struct SqsClient {
     pub(crate) settings: SqsSettings,
@@ -32,13 +37,15 @@ impl SqsClient {
     pub(crate) async fn open(spec: &ComponentSpec, shared: &Shared) -> Result<Self> {
         let settings = SqsSettings::read(spec)?;
         let config = configure(&settings.aws, shared).await?;
-        let requests = Client::new(&config);
+        let limits = TimeoutConfig::builder().read_timeout(ANSWER_LIMIT).operation_timeout(REQUEST_LIMIT);
+        let requests = Builder::from(&config).timeout_config(limits.build()).build();
         let longest = std::time::Duration::from_secs(20) + POLL_GRACE;
         let polling = Builder::from(&config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().read_timeout(longest).build())
             .build();
-        Ok(Self { settings, requests, polls: Client::from_conf(polling), queues: Mutex::default() })
+        let (requests, polls) = (Client::from_conf(requests), Client::from_conf(polling));
+        Ok(Self { settings, requests, polls, queues: Mutex::default() })
     }
 
     /// The queue of that name, which must exist; its address is asked for the first time only.

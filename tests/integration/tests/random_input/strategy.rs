@@ -10,7 +10,7 @@ use crate::grpc_raw::frame;
 use crate::{LIMIT, raw_http};
 
 /// Every route, its parameters in braces, and paths that are none. The end of the process stays out.
-const ROUTES: [&str; 27] = [
+const ROUTES: [&str; 29] = [
     "/v1.0/state/{store}",
     "/v1.0/state/{store}/{any}",
     "/v1.0/state/{store}/bulk",
@@ -34,6 +34,8 @@ const ROUTES: [&str; 27] = [
     "/v1.0-beta1/workflows/{any}/{any}/start",
     "/v1.0/jobs/{any}",
     "/v1.0-alpha1/crypto/{any}/encrypt",
+    "/v1.0-alpha1/conversation/{any}/converse",
+    "/v1.0-alpha2/conversation/{any}/converse",
     "/v1.0/{any}",
     "/{any}/{any}/{any}",
     "/{any}",
