@@ -44,6 +44,12 @@ pub(crate) enum Benchmark {
     GrpcState,
     /// State over HTTP/1.1 with the Redis plugin, against a bare hyper server with the same Redis client.
     RedisState,
+    /// Publishing over HTTP/1.1 with the memory plugin, against a bare hyper server.
+    Publish,
+    /// Deliveries to an application, memory plugin, against a bare hyper client that posts to the same application.
+    Deliveries,
+    /// A thousand subscriptions: the time until they run, and their memory.
+    Subscriptions,
     /// A call across the plugin boundary, against the same work called directly.
     PluginCall,
     /// A plugin replaced while it serves.

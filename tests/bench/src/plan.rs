@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// Length of a turn that only burns this process's cycles.
     pub(crate) loop_turn: Duration,
+    /// Events that one turn of deliveries brings.
+    pub(crate) events: usize,
     /// Starts of the product.
     pub(crate) starts: usize,
     /// Replacements of a plugin.
@@ -37,6 +39,7 @@ impl Plan {
             turn: Duration::from_secs(3),
             warm_up: Duration::from_millis(500),
             loop_turn: Duration::from_millis(500),
+            events: 60_000,
             starts: 20,
             swaps: 20,
             interrupt,
@@ -50,6 +53,7 @@ impl Plan {
             turn: Duration::from_millis(600),
             warm_up: Duration::from_millis(200),
             loop_turn: Duration::from_millis(100),
+            events: 20_000,
             starts: 5,
             swaps: 5,
             interrupt,

@@ -1,12 +1,15 @@
 //! The benchmarks, one a file, and what those of the state API share.
 
+mod deliveries;
 mod grpc_state;
 mod http_state;
 mod loaded;
 mod noise;
 mod plugin_call;
+mod publish;
 mod redis_state;
 mod start;
+mod subscribed;
 mod swap;
 mod under_load;
 
@@ -27,11 +30,13 @@ use crate::report::Table;
 const PRODUCT: &str = "mecha";
 /// The state store in every benchmark.
 const STORE: &str = "store";
+/// The broker in every benchmark.
+const PUBSUB: &str = "pubsub";
 const APP_ID: &str = "bench";
 /// Connections under load.
-const CONNECTIONS: usize = 64;
-/// Length of a value.
-const KIBIBYTE: usize = 1024;
+pub(crate) const CONNECTIONS: usize = 64;
+/// Length of a value, and of the data of an event.
+pub(crate) const KIBIBYTE: usize = 1024;
 
 const GOT: Expected = Expected { status: 200, body: KIBIBYTE };
 const SAVED: Expected = Expected { status: 204, body: 0 };
@@ -45,6 +50,9 @@ pub(crate) async fn run(benchmark: Benchmark, plan: &Plan) -> Result<Vec<Table>>
         Benchmark::RedisState => redis_state::run(plan).await,
         Benchmark::PluginCall => plugin_call::run(plan).await,
         Benchmark::Swap => swap::run(plan).await,
+        Benchmark::Publish => publish::run(plan).await,
+        Benchmark::Deliveries => deliveries::run(plan).await,
+        Benchmark::Subscriptions => subscribed::run(plan).await,
         Benchmark::Start => start::run(plan).await,
     }
 }
@@ -57,6 +65,27 @@ pub(crate) fn key(connection: usize) -> String {
 /// 1 KiB that is a JSON text, so that it is the same bytes over HTTP and gRPC.
 pub(crate) fn json_value() -> String {
     format!("\"{}\"", "x".repeat(KIBIBYTE - 2))
+}
+
+/// Name of a topic.
+fn topic(number: usize) -> String {
+    format!("topic-{number}")
+}
+
+/// Where the events of a topic go.
+pub(crate) fn event_path(topic: usize) -> String {
+    format!("/events/{topic}")
+}
+
+/// The application's answer to `/dapr/subscribe`. As many events are with it at a time as the bare client has connections.
+pub(crate) fn subscriptions(topics: usize) -> String {
+    let subscription = |number| {
+        let (topic, path) = (topic(number), event_path(number));
+        format!(
+            r#"{{"pubsubname":"{PUBSUB}","topic":"{topic}","route":"{path}","metadata":{{"maxConcurrentMessages":"{CONNECTIONS}"}}}}"#
+        )
+    };
+    format!("[{}]", (0..topics).map(subscription).collect::<Vec<_>>().join(","))
 }
 
 /// A GET of each connection's key.

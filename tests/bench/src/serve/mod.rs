@@ -1,7 +1,9 @@
 //! The bare servers: what the product is measured against, as a child process of its own.
 
+mod app;
 mod grpc;
 mod http;
+mod poster;
 mod redis;
 
 use std::io::Read;
@@ -37,6 +39,15 @@ pub(crate) struct Serve {
     /// What stands before a key in Redis.
     #[arg(long, default_value = "")]
     key_prefix: String,
+    /// Subscriptions of the application.
+    #[arg(long, default_value_t = 1)]
+    topics: usize,
+    /// The application that a client posts to.
+    #[arg(long, required_if_eq("kind", "bare-client"))]
+    app: Option<SocketAddr>,
+    /// How a client posts.
+    #[arg(long, value_enum, default_value_t)]
+    means: poster::Means,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -53,6 +64,11 @@ enum Kind {
     /// A tonic service on hyper's HTTP/2 server: a constant.
     #[value(name = "bare-tonic-on-hyper")]
     TonicOnHyper,
+    /// A trivial application.
+    App,
+    /// A client that posts events to it.
+    #[value(name = "bare-client")]
+    Client,
 }
 
 /// Serves until the process that started us is gone.
@@ -65,6 +81,11 @@ pub(crate) async fn run(serve: Serve) -> Result<()> {
         Kind::Redis => {
             let redis = redis::connect(serve.redis.context("--redis is required")?).await?;
             http::serve(listener, redis::Stored::new(redis, serve.key_prefix, get)).await
+        }
+        Kind::App => http::serve(listener, app::App::new(serve.topics)).await,
+        Kind::Client => {
+            let app = serve.app.context("--app is required")?;
+            http::serve(listener, poster::Poster { app, means: serve.means }).await
         }
         Kind::Tonic => grpc::serve_with_tonic(listener, grpc::Dapr::new(&serve.etag)).await,
         Kind::TonicOnHyper => grpc::serve_with_hyper(listener, grpc::Dapr::new(&serve.etag)).await,
