@@ -8,6 +8,7 @@ mod serve;
 mod telemetry;
 mod unserved;
 mod wait;
+mod watch;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -26,7 +26,7 @@ pub use component::{Component, MetadataItem, SecretKeyRef};
 pub use configuration::Configuration;
 pub use error::{FileError, FileErrorKind};
 pub use http_endpoint::HttpEndpoint;
-pub use load::{ByKind, Loaded, load_dir, load_file};
+pub use load::{ByKind, Loaded, is_resource_file, load_dir, load_file};
 pub use resiliency::Resiliency;
 pub use resource::Resource;
 pub use selection::{Changes, Duplicates, Selectable, select_for};

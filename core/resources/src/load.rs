@@ -86,7 +86,8 @@ fn resource_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn is_resource_file(path: &Path) -> bool {
+/// Whether a folder's file with this name is read.
+pub fn is_resource_file(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
