@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use crate::{Change, PluginHost};
@@ -42,9 +43,11 @@ pub async fn watch(mut host: PluginHost, changes: mpsc::Sender<Vec<Change>>) {
 
 /// `None` when the system offers no watching; the fallback then does it alone.
 fn file_system_watcher(host: &PluginHost, wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let notified = move |_event| {
-        // A full channel means that a look is due anyway.
-        let _ = wake.try_send(());
+    let notified = move |event: notify::Result<Event>| {
+        if event.as_ref().map_or(true, is_change) {
+            // A full channel means that a look is due anyway.
+            let _ = wake.try_send(());
+        }
     };
     let mut watcher = notify::recommended_watcher(notified)
         .inspect_err(|error| tracing::debug!(%error, "no file system events; looking once a second"))
@@ -55,4 +58,23 @@ fn file_system_watcher(host: &PluginHost, wake: mpsc::Sender<()>) -> Option<Reco
         }
     }
     Some(watcher)
+}
+
+/// Reading is no change: every look opens the directories, and would ask for the next one.
+fn is_change(event: &Event) -> bool {
+    !event.kind.is_access() || event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_is_no_change_and_writing_is_one() {
+        let is_told = |kind| is_change(&Event::new(kind));
+        assert!(!is_told(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!is_told(EventKind::Access(AccessKind::Close(AccessMode::Read))));
+        assert!(is_told(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(is_told(EventKind::Any));
+    }
 }
