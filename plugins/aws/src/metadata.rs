@@ -61,7 +61,7 @@ impl AwsSettings {
             endpoint: endpoint(spec, "endpoint")?,
             sts_endpoint: endpoint(spec, "stsEndpoint")?,
             identity: identity(spec)?,
-            insecure_ssl: spec.flag("insecureSSL"),
+            insecure_ssl: flag(spec, "insecureSSL")?,
         })
     }
 }
@@ -101,9 +101,10 @@ fn identity(spec: &ComponentSpec) -> Result<Identity> {
 
 /// An address with its scheme; without one it is `https`, or `http` where `disableSSL` says so.
 fn endpoint(spec: &ComponentSpec, name: &str) -> Result<Option<String>> {
+    let is_plain = flag(spec, "disableSSL")?;
     let Some(text) = spec.text(name) else { return Ok(None) };
     let text = text.trim();
-    let full = match (text.contains("://"), spec.flag("disableSSL")) {
+    let full = match (text.contains("://"), is_plain) {
         (true, _) => text.to_owned(),
         (false, true) => format!("http://{text}"),
         (false, false) => format!("https://{text}"),
@@ -116,6 +117,16 @@ fn endpoint(spec: &ComponentSpec, name: &str) -> Result<Option<String>> {
             Ok(Some(full.trim_end_matches('/').to_owned()))
         }
         _ => Err(Error::invalid(format!("'{text}' is not an http or https address")).with_field(name)),
+    }
+}
+
+/// A yes/no field. Dapr takes anything that is not a yes for a no, a typing error as well.
+pub(crate) fn flag(spec: &ComponentSpec, name: &str) -> Result<bool> {
+    let text = spec.text(name).unwrap_or_default().trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "n" | "off" | "0" | "f" => Ok(false),
+        _ if spec.flag(name) => Ok(true),
+        _ => Err(Error::invalid(format!("'{text}' is neither true nor false")).with_field(name)),
     }
 }
 

@@ -92,15 +92,15 @@ impl KafkaInput {
             spec.required(TOPICS)?;
         }
         let topics = spec.text(TOPICS).unwrap_or_default().split(',').map(str::trim);
-        let topics = topics.filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
+        let topics: Vec<_> = topics.filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
+        if topics.is_empty() {
+            return Err(Error::unsupported("the component names no topic to read").with_field(TOPICS));
+        }
         Ok(Self { cluster: Cluster::prepare(settings).await?, topics, feed: Mutex::default() })
     }
 
     /// Joins the group.
     pub(crate) async fn source(&self) -> Result<GroupSource> {
-        if self.topics.is_empty() {
-            return Err(Error::invalid("the component names no topic to read").with_field(TOPICS));
-        }
         let limit = usize::try_from(self.cluster.settings.queue_depth).unwrap_or(usize::MAX);
         let feed = Arc::new(Feed::new(self.cluster.clone(), self.topics.clone(), limit));
         let watched = Arc::downgrade(&feed);

@@ -14,7 +14,14 @@ pub(crate) fn error(context: &str, error: &KafkaError) -> Error {
 /// The error for the caller of a code that has no more to say.
 pub(crate) fn from_code(context: &str, code: Code) -> Error {
     let (kind, field) = classify(code);
-    let error = Error::new(kind, format!("{context}: {code}"));
+    let text = match code {
+        // librdkafka says it of its own limit and of the brokers' in the same words.
+        Code::MessageSizeTooLarge => {
+            "larger than the component's maxMessageBytes or the topic's max.message.bytes".to_owned()
+        }
+        _ => code.to_string(),
+    };
+    let error = Error::new(kind, format!("{context}: {text}"));
     match field {
         Some(field) => error.with_field(field),
         None => error,
@@ -80,6 +87,7 @@ mod tests {
         assert_eq!((missing.kind(), missing.field()), (ErrorKind::NOT_FOUND, Some("topic")));
         let large = error("t", &KafkaError::MessageProduction(Code::MessageSizeTooLarge));
         assert_eq!((large.kind(), large.field()), (ErrorKind::INVALID, Some("maxMessageBytes")));
+        assert!(large.message().contains("maxMessageBytes"), "{large}");
         assert!(from_code("t", Code::BrokerTransportFailure).is_retriable());
         assert!(!from_code("t", Code::SaslAuthenticationFailed).is_retriable());
         assert_eq!(error("t", &KafkaError::Canceled).kind(), ErrorKind::INTERNAL);

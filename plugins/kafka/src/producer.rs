@@ -93,7 +93,7 @@ impl Producer {
         let sending = async {
             let native = self.current();
             let receipt = self.hand_over(&native, context, topic, data, (metadata, &NONE)).await?;
-            self.delivered(&native, receipt, &span).await
+            self.delivered(&native, topic, receipt, &span).await
         };
         sending.instrument(span.clone()).await.inspect_err(|error| record(&span, error))
     }
@@ -117,7 +117,7 @@ impl Producer {
             let mut failed = Vec::new();
             for (entry, receipt) in entries.into_iter().zip(receipts) {
                 let delivered = match receipt {
-                    Ok(receipt) => self.delivered(&native, receipt, &span).await,
+                    Ok(receipt) => self.delivered(&native, topic, receipt, &span).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = delivered {
@@ -169,6 +169,7 @@ impl Producer {
     async fn delivered(
         &self,
         native: &Arc<Ended>,
+        topic: &str,
         receipt: oneshot::Receiver<Result<(), KafkaError>>,
         span: &Span,
     ) -> Result<()> {
@@ -179,7 +180,12 @@ impl Producer {
                     span.record("error.type", error::type_name(code));
                 }
                 self.replace_if_fatal(native);
-                Err(self.failure(native, &refusal))
+                let failure = self.failure(native, &refusal);
+                let has_waited = refusal.rdkafka_error_code() == Some(Code::MessageTimedOut);
+                match has_waited && failure.field().is_none() {
+                    true => Err(wrong_topic(native, topic).await.unwrap_or(failure)),
+                    false => Err(failure),
+                }
             }
             Err(_) => Err(Error::unavailable("the producer has ended")),
         }
@@ -276,6 +282,23 @@ fn check_topic(topic: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("'{topic}' is not the name of a topic")).with_field("topic"))
+}
+
+/// What is wrong with the topic of a message that waited in vain although the brokers answer.
+async fn wrong_topic(native: &Arc<Ended>, topic: &str) -> Option<Error> {
+    let (asked, name) = (native.clone(), topic.to_owned());
+    let looked = tokio::task::spawn_blocking(move || {
+        let found = asked.native()?.client().fetch_metadata(Some(&name), REACH).ok()?;
+        found.topics().first()?.error().map(Code::from)
+    });
+    let code = looked.await.ok()??;
+    let what = match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            format!("there is no topic {topic}, and the brokers make none by themselves")
+        }
+        _ => format!("topic {topic}"),
+    };
+    Some(error::from_code(&format!("{FAILED}: {what}"), code))
 }
 
 fn make(cluster: &Cluster) -> Result<Ended> {

@@ -6,6 +6,7 @@ mod errors;
 mod faults;
 mod group;
 mod load;
+mod missing_topic;
 mod pubsub;
 mod retries;
 

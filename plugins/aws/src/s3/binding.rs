@@ -7,7 +7,7 @@ use mecha_plugin_api::{Buf, CallContext, ComponentSpec, Error, ErrorKind, Metada
 use super::object::{Bucket, NewObject};
 use super::payload::{self, Created, ListRequest, Presigned};
 use super::settings::{Options, S3Settings, tagging};
-use super::{ERROR, bulk, list};
+use super::{ERROR, bulk, limits, list};
 use crate::client::{Shared, configure};
 use crate::error::Failure;
 
@@ -26,7 +26,8 @@ impl S3Binding {
     pub(crate) async fn open(spec: ComponentSpec, shared: Shared) -> Result<Self> {
         let settings = S3Settings::read(&spec)?;
         let config = configure(&settings.aws, &shared).await?;
-        let mut client = Builder::from(&config).force_path_style(settings.force_path_style);
+        let mut client =
+            Builder::from(&config).force_path_style(settings.force_path_style).timeout_config(limits());
         if settings.aws.endpoint.is_some() {
             // Other servers than AWS's own often do not know the newer checksums.
             client = client

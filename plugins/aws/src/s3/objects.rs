@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 
 use self::failure::{Refusal, send};
 use self::settings::Settings;
+use super::limits;
 use crate::client::{Shared, configure};
 use crate::error::Failure;
 use crate::span;
@@ -47,7 +48,8 @@ impl S3Objects {
     pub(crate) async fn open(spec: ComponentSpec, shared: Shared) -> Result<Self> {
         let settings = Settings::read(&spec)?;
         let config = configure(&settings.aws, &shared).await?;
-        let mut client = Builder::from(&config).force_path_style(settings.force_path_style);
+        let mut client =
+            Builder::from(&config).force_path_style(settings.force_path_style).timeout_config(limits());
         if settings.aws.endpoint.is_some() {
             // Other servers than AWS's own often do not know the newer checksums.
             client = client
@@ -194,7 +196,7 @@ impl Bucket {
         if refusal.failure().kind() == ErrorKind::DENIED && !refusal.failure().is_about_component() {
             return Ok(());
         }
-        Err(refusal.into_error(&format!("bucket {}", self.name), &Conditions::default()))
+        Err(refusal.into_error(&format!("list the bucket {}", self.name), &Conditions::default()))
     }
 
     async fn head(&self, context: &CallContext, key: &str) -> Result<ObjectHead> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mecha_plugin_api::{ComponentSpec, Error, Metadata, Result, parse_duration};
 
 use super::ERROR;
-use crate::metadata::AwsSettings;
+use crate::metadata::{AwsSettings, flag};
 
 const LONGEST_PRESIGN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -31,10 +31,14 @@ pub(crate) struct Options {
 impl S3Settings {
     /// Reads a component's metadata.
     pub(crate) fn read(spec: &ComponentSpec) -> Result<Self> {
+        // A request's own are taken as Dapr takes them: anything that is not a yes is a no.
+        for name in ["decodeBase64", "encodeBase64"] {
+            flag(spec, name)?;
+        }
         Ok(Self {
             aws: AwsSettings::read(spec)?,
             bucket: spec.required("bucket")?.to_owned(),
-            force_path_style: spec.flag("forcePathStyle"),
+            force_path_style: flag(spec, "forcePathStyle")?,
             options: Options::read(spec)?,
         })
     }

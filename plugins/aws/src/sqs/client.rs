@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -15,13 +16,10 @@ use super::settings::{SqsSettings, is_fifo};
 use crate::client::{Shared, ask, configure};
 use crate::error::Failure;
 
-/// Past the wait that a receive asked for, its answer is given up.
-const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// How long one attempt of a request waits for its answer: a wire that is silent must not hold a caller.
-const ANSWER_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a request may take with all its attempts.
-const REQUEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(15);
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 
 /// An open component's way to SQS.
 pub(crate) struct SqsClient {
@@ -39,10 +37,10 @@ impl SqsClient {
         let config = configure(&settings.aws, shared).await?;
         let limits = TimeoutConfig::builder().read_timeout(ANSWER_LIMIT).operation_timeout(REQUEST_LIMIT);
         let requests = Builder::from(&config).timeout_config(limits.build()).build();
-        let longest = std::time::Duration::from_secs(20) + POLL_GRACE;
+        // Each receive has a limit of its own, by the wait that it asks for.
         let polling = Builder::from(&config)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().read_timeout(longest).build())
+            .timeout_config(TimeoutConfig::builder().disable_read_timeout().build())
             .build();
         let (requests, polls) = (Client::from_conf(requests), Client::from_conf(polling));
         Ok(Self { settings, requests, polls, queues: Mutex::default() })

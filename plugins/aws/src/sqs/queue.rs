@@ -19,6 +19,9 @@ use crate::client::ask;
 use crate::error::Failure;
 
 const LONGEST_HIDDEN: u64 = 43_200;
+/// Past the wait that a receive asked for, its answer is given up: a wire that is silent must not end a subscription. What
+/// the lost answer carried comes again.
+const POLL_GRACE: Duration = Duration::from_secs(5);
 
 /// A queue whose address is known.
 pub(crate) struct Queue {
@@ -129,7 +132,11 @@ impl Queue {
         if self.is_fifo() {
             request = request.receive_request_attempt_id(uuid::Uuid::new_v4().to_string());
         }
-        Ok(ask(request.send()).await?.messages.unwrap_or_default())
+        let limit = how.wait + POLL_GRACE;
+        match tokio::time::timeout(limit, ask(request.send())).await {
+            Ok(received) => Ok(received?.messages.unwrap_or_default()),
+            Err(_) => Err(Failure::new(ErrorKind::TIMEOUT, format!("no answer within {limit:?}"))),
+        }
     }
 
     /// Deletes messages by their receipts, ten a request.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mecha_plugin_api::{ComponentSpec, Error, Metadata, Result};
 
 use super::BATCH;
-use crate::metadata::{AwsSettings, number};
+use crate::metadata::{AwsSettings, flag, number};
 
 const DEFAULT_VISIBILITY: i32 = 30;
 const LONGEST_VISIBILITY: i32 = 43_200;
@@ -53,7 +53,7 @@ pub(crate) struct DeadLetters {
 impl SqsSettings {
     /// Reads a component's metadata.
     pub(crate) fn read(spec: &ComponentSpec) -> Result<Self> {
-        let fifo = spec.flag("fifo");
+        let fifo = flag(spec, "fifo")?;
         let group = spec.text("fifoMessageGroupID").map(str::to_owned);
         Ok(Self {
             aws: AwsSettings::read(spec)?,
@@ -62,7 +62,7 @@ impl SqsSettings {
             fifo,
             group,
             dead_letters: dead_letters(spec, fifo)?,
-            creates_queues: !spec.flag("disableEntityManagement"),
+            creates_queues: !flag(spec, "disableEntityManagement")?,
         })
     }
 
@@ -174,6 +174,8 @@ mod tests {
             (&[("messageMaxNumber", "many")], "messageMaxNumber"),
             (&[("sqsDeadLettersQueueName", "dead")], "messageReceiveLimit"),
             (&[("messageReceiveLimit", "3")], "sqsDeadLettersQueueName"),
+            (&[("fifo", "ture")], "fifo"),
+            (&[("disableSSL", "ture")], "disableSSL"),
             (&[("messageReceiveLimit", "3"), ("sqsDeadLettersQueueName", "a b")], "sqsDeadLettersQueueName"),
         ] {
             let error = read(pairs).unwrap_err();

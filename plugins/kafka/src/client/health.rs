@@ -9,6 +9,11 @@ use tokio::sync::Notify;
 use crate::error;
 use crate::metadata::Settings;
 
+const NOT_VERIFIED: &str = "certificate verify failed";
+/// librdkafka does not tell which of them it is.
+const WHY_NOT: &str =
+    "the brokers' certificate has expired, is for another name, or is of an authority that caCert lacks";
+
 /// The latest trouble of one client; none once something has worked again.
 pub(crate) struct Health {
     trouble: Mutex<Reported>,
@@ -94,9 +99,11 @@ impl Health {
             "" => ("they close the connection: do they want a login?", self.credential_field),
             reason if reason.contains("PLAINTEXT broker listener") => (reason, "disableTls"),
             reason if reason.contains("SSL listener") => (reason, self.credential_field),
+            reason if reason.contains(NOT_VERIFIED) => (reason, "caCert"),
             reason => (reason, "brokers"),
         };
-        Error::unavailable(format!("no broker of {} can be reached: {reason}", self.brokers))
+        let hint = if reason.contains(NOT_VERIFIED) { format!(": {WHY_NOT}") } else { String::new() };
+        Error::unavailable(format!("no broker of {} can be reached: {reason}{hint}", self.brokers))
             .with_field(field)
     }
 
@@ -110,7 +117,13 @@ impl Health {
 
     fn no_tls(&self, reason: &str) -> Error {
         let field = match reason {
-            reason if reason.contains("certificate verify failed") => "caCert",
+            reason if reason.contains(NOT_VERIFIED) => {
+                return Error::new(
+                    ErrorKind::DENIED,
+                    format!("no TLS with the brokers: {reason}: {WHY_NOT}"),
+                )
+                .with_field("caCert");
+            }
             reason if reason.contains("PLAINTEXT") => "disableTls",
             reason if reason.contains("alert") => "clientCert",
             _ => "brokers",
@@ -173,6 +186,8 @@ mod tests {
         assert_eq!(field(), "brokers");
         health.report(Code::BrokerTransportFailure, "connecting to a PLAINTEXT broker listener?");
         assert_eq!(field(), "disableTls");
+        health.report(Code::BrokerTransportFailure, "SSL routines::certificate verify failed");
+        assert_eq!(field(), "caCert");
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Refusal {
     pub(super) fn into_error(self, doing: &str, conditions: &Conditions) -> Error {
         match (self.failure.code(), self.status) {
             (Some("NoSuchBucket"), _) => {
-                Error::new(ErrorKind::NOT_FOUND, "s3: the bucket does not exist").with_field("bucket")
+                let message = format!("s3: cannot {doing}: the bucket does not exist");
+                Error::new(ErrorKind::NOT_FOUND, message).with_field("bucket")
             }
             (Some("PreconditionFailed" | "ConditionalRequestConflict"), _) | (_, 412) => {
                 mismatch(conditions, "ifMatch")

@@ -2,7 +2,7 @@
 
 use mecha_plugin_api::{ComponentSpec, Result};
 
-use crate::metadata::{AwsSettings, number};
+use crate::metadata::{AwsSettings, flag, number};
 
 const MIB: u64 = 1024 * 1024;
 /// S3 takes no more parts than this.
@@ -30,7 +30,7 @@ impl Settings {
         Ok(Self {
             aws: AwsSettings::read(spec)?,
             bucket: spec.required("bucket")?.to_owned(),
-            force_path_style: spec.flag("forcePathStyle"),
+            force_path_style: flag(spec, "forcePathStyle")?,
             storage_class: spec.text("storageClass").map(str::to_owned),
             part_size: part_size.unsigned_abs().into(),
             parts_at_once: usize::try_from(parts_at_once).unwrap_or(1),

@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 
 use super::failure::{Refusal, send};
 use super::{Bucket, WriteConditions, bare, details, object_metadata};
+use crate::s3::without_limit;
 use crate::span;
 
 /// How long an abort waits for parts that are under way.
@@ -159,6 +160,8 @@ impl Uploading {
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .set_if_match(self.checked_there.if_match.clone())
             .set_if_none_match(self.checked_there.if_none_match.clone())
+            .customize()
+            .config_override(without_limit())
             .send();
         let completed = send(asked).instrument(span.clone()).await;
         span::record(&span, completed.as_ref().err().map(Refusal::failure));
