@@ -61,6 +61,9 @@ pub trait OutputBinding: Send + Sync + 'static {
 }
 
 /// An input binding, as a plugin implements it.
+///
+/// A type that is an output as well may decline to be an input: where a component's metadata names nothing to read, it opens
+/// with [`crate::ErrorKind::UNSUPPORTED`], and the component serves as an output only.
 pub trait InputBinding: Send + Sync + 'static {
     /// Starts reading; the host pulls from the source and settles with the application's answer.
     ///

@@ -10,11 +10,13 @@ use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::host::{FinishedSpan, LogEvent};
 use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::middleware::MiddlewareObject;
+use mecha_plugin_api::name_resolution::NameResolutionObject;
 use mecha_plugin_api::object::ObjectStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
 use mecha_plugin_api::state::StateStoreObject;
-use mecha_plugin_api::{CallContext, Capability, ComponentSpec, ComponentType, Error, Metadata};
+use mecha_plugin_api::{CallContext, Capability, ComponentSpec, ComponentType, Error, ErrorKind, Metadata};
 
 use crate::image::Image;
 use crate::library::Library;
@@ -84,13 +86,19 @@ async fn probe(generation: &Generation, component: &ComponentType, metadata: &Me
         Capability::STATE_STORE => open_and_ping::<StateStoreObject>(generation, spec).await,
         Capability::SECRET_STORE => open_and_ping::<SecretStoreObject>(generation, spec).await,
         Capability::OUTPUT_BINDING => open_and_ping::<OutputBindingObject>(generation, spec).await,
-        Capability::INPUT_BINDING => open_and_ping::<InputBindingObject>(generation, spec).await,
+        Capability::INPUT_BINDING => match open_and_ping::<InputBindingObject>(generation, spec).await {
+            // It names nothing to read, and is an output only.
+            Err(error) if error.kind() == ErrorKind::UNSUPPORTED => Ok(()),
+            other => other,
+        },
         Capability::PUBSUB => open_and_ping::<PubSubObject>(generation, spec).await,
         Capability::CONFIGURATION_STORE => open_and_ping::<ConfigurationStoreObject>(generation, spec).await,
         Capability::LOCK_STORE => open_and_ping::<LockStoreObject>(generation, spec).await,
         Capability::CRYPTO => open_and_ping::<CryptoObject>(generation, spec).await,
         Capability::CONVERSATION => open_and_ping::<ConversationObject>(generation, spec).await,
         Capability::OBJECT_STORE => open_and_ping::<ObjectStoreObject>(generation, spec).await,
+        Capability::NAME_RESOLUTION => open_and_ping::<NameResolutionObject>(generation, spec).await,
+        Capability::MIDDLEWARE => open_and_ping::<MiddlewareObject>(generation, spec).await,
         other => Err(Error::unsupported(format!("this host knows no capability {}", other.0))),
     }
 }

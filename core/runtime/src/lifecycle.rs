@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use mecha_plugin_api::{Capability, Error};
+use mecha_plugin_api::{Capability, Error, ErrorKind};
 use mecha_plugin_host::{Change, Generation};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -365,6 +365,13 @@ impl Lifecycle {
             }
             Err(error) => {
                 self.components[index].failed_on = Some(wanted.id());
+                if declines(component.as_ref(), &error) {
+                    tracing::debug!(
+                        component = component.definition().log_name(),
+                        "serves as an output only"
+                    );
+                    return None;
+                }
                 self.observer.failed(component.definition(), wanted, old.as_deref(), &error);
                 Some(Failure { component, error })
             }
@@ -450,6 +457,12 @@ impl Lifecycle {
 
 fn is_heir(new: &dyn Managed, old: &dyn Managed) -> bool {
     new.capability() == old.capability() && new.definition().resource.name == old.definition().resource.name
+}
+
+/// Whether a binding said that it names nothing to read, which is no failure.
+fn declines(component: &dyn Managed, error: &OpenError) -> bool {
+    let is_unsupported = matches!(error, OpenError::Plugin(error) if error.kind() == ErrorKind::UNSUPPORTED);
+    is_unsupported && component.capability() == Capability::INPUT_BINDING
 }
 
 async fn retire(tracked: Tracked, deadline: Duration, observer: PluginObserver) {

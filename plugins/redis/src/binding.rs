@@ -1,4 +1,6 @@
-//! The output binding `bindings.redis`: Dapr's operations on plain string keys.
+//! The binding `bindings.redis`: Dapr's operations on plain string keys, and the entries of a stream as events.
+
+mod input;
 
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use redis::{Cmd, Value, cmd};
 use crate::client::{Client, Purpose};
 use crate::error::Failure;
 use crate::metadata::Settings;
+
+pub(crate) use self::input::RedisInput;
 
 const CREATE: &str = "create";
 const GET: &str = "get";

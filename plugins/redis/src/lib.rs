@@ -17,7 +17,7 @@ mod tests;
 
 use mecha_plugin_api::Plugin;
 
-use crate::binding::RedisBinding;
+use crate::binding::{RedisBinding, RedisInput};
 use crate::configuration::RedisConfiguration;
 use crate::lock::RedisLock;
 use crate::pubsub::RedisPubSub;
@@ -30,6 +30,7 @@ fn plugin() -> Plugin {
         .state_store("state.redis", RedisState::open)
         .pubsub("pubsub.redis", RedisPubSub::open)
         .output_binding("bindings.redis", RedisBinding::open)
+        .input_binding("bindings.redis", RedisInput::open)
         .configuration_store("configuration.redis", RedisConfiguration::open)
         .lock_store("lock.redis", RedisLock::open)
 }

@@ -18,6 +18,7 @@ mod subject;
 use std::path::Path;
 
 use mecha_plugin_api::Capability;
+use mecha_plugin_api::binding::InputBindingObject;
 use mecha_plugin_host::Refusal;
 
 pub use row::{Lack, Row, RowError, rows};
@@ -80,6 +81,8 @@ pub async fn check(library: &Path, row: &Row, tell: &mut (dyn FnMut(Outcome) + S
             Capability::STATE_STORE => state::all(&subject, &mut tell).await,
             Capability::SECRET_STORE => secret::all(&subject, &mut tell).await,
             Capability::OUTPUT_BINDING => output_binding::all(&subject, &mut tell).await,
+            // Its row names nothing to read: it is an output only.
+            Capability::INPUT_BINDING if subject.declines::<InputBindingObject>().await => {}
             Capability::INPUT_BINDING => {
                 let is_output = capabilities.contains(&Capability::OUTPUT_BINDING);
                 input_binding::all(&subject, is_output, &mut tell).await;

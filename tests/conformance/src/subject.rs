@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mecha_plugin_api::{CallContext, ComponentSpec};
+use mecha_plugin_api::{CallContext, ComponentSpec, ErrorKind};
 use mecha_plugin_host::CapabilityObject;
 
 use crate::because;
@@ -23,11 +23,21 @@ impl Subject<'_> {
 
     /// Opens the component with more metadata.
     pub(crate) async fn open_with<C: CapabilityObject>(&self, more: &[(&str, &str)]) -> Result<C, String> {
+        self.plugin.generation().open(self.spec(more)).await.map_err(because)
+    }
+
+    /// Whether the component says that it does not serve as this.
+    pub(crate) async fn declines<C: CapabilityObject>(&self) -> bool {
+        let opened = self.plugin.generation().open::<C>(self.spec(&[])).await;
+        opened.is_err_and(|error| error.kind() == ErrorKind::UNSUPPORTED)
+    }
+
+    fn spec(&self, more: &[(&str, &str)]) -> ComponentSpec {
         let mut metadata = self.row.metadata.clone();
         more.iter().for_each(|(key, value)| metadata.insert(*key, *value));
         let mut spec = ComponentSpec::new("check", &self.row.type_name, metadata);
         spec.version = self.row.version.as_str().into();
-        self.plugin.generation().open(spec).await.map_err(because)
+        spec
     }
 }
 

@@ -112,6 +112,9 @@ fn entry(value: Value) -> Result<Option<Entry>, Failure> {
 
 fn from_fields(id: String, fields: Vec<Value>) -> Entry {
     let mut entry = Entry { id, data: Bytes::new(), metadata: Metadata::new(), redelivered: 0 };
+    if !fields.iter().step_by(2).any(|name| matches!(name, Value::BulkString(name) if name == DATA)) {
+        entry.data = as_object(&fields);
+    }
     let mut fields = fields.into_iter();
     while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) = (fields.next(), fields.next())
     {
@@ -122,6 +125,17 @@ fn from_fields(id: String, fields: Vec<Value>) -> Entry {
         }
     }
     entry
+}
+
+/// An entry that neither Dapr nor this plugin wrote: its fields as a JSON object.
+fn as_object(fields: &[Value]) -> Bytes {
+    let text = |value: &Value| match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    };
+    let pair = |pair: &[Value]| Some((text(pair.first()?)?, text(pair.get(1)?)?));
+    let object: BTreeMap<String, String> = fields.chunks(2).filter_map(pair).collect();
+    serde_json::to_vec(&object).unwrap_or_default().into()
 }
 
 fn read_metadata(id: &str, json: &[u8]) -> Metadata {
@@ -180,6 +194,12 @@ mod tests {
         assert!(json.contains("\"traceparent\":\"00-0101"), "{json}");
         let own = Metadata::from_iter([("Traceparent", "00-x")]);
         assert_eq!(metadata(&context, &Metadata::new(), &own), r#"{"Traceparent":"00-x"}"#);
+    }
+
+    #[test]
+    fn an_entry_of_somebody_else_is_an_object_of_its_fields() {
+        let fields = ["b", "2", "a", "x"].map(|text| Value::BulkString(text.as_bytes().to_vec())).to_vec();
+        assert_eq!(&from_fields("1-0".to_owned(), fields).data[..], br#"{"a":"x","b":"2"}"#);
     }
 
     #[test]
