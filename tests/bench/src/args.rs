@@ -50,6 +50,8 @@ pub(crate) enum Benchmark {
     Deliveries,
     /// A thousand subscriptions: the time until they run, and their memory.
     Subscriptions,
+    /// Calls of an application through two runtimes, over HTTP and gRPC, against the same calls made directly.
+    Invocation,
     /// A call across the plugin boundary, against the same work called directly.
     PluginCall,
     /// A plugin replaced while it serves.

@@ -55,7 +55,7 @@ async fn etag(mecha: &Mecha) -> Result<String> {
     Ok(mecha.grpc().await?.get_state(request).await?.into_inner().etag)
 }
 
-fn grpc_addr(mecha: &Mecha) -> Result<SocketAddr> {
+pub(super) fn grpc_addr(mecha: &Mecha) -> Result<SocketAddr> {
     let endpoint = mecha.grpc_endpoint();
     let addr = endpoint.strip_prefix("http://").context("a URL of plain HTTP")?;
     Ok(addr.parse()?)

@@ -3,6 +3,7 @@
 mod deliveries;
 mod grpc_state;
 mod http_state;
+mod invocation;
 mod loaded;
 mod noise;
 mod plugin_call;
@@ -53,6 +54,7 @@ pub(crate) async fn run(benchmark: Benchmark, plan: &Plan) -> Result<Vec<Table>>
         Benchmark::Publish => publish::run(plan).await,
         Benchmark::Deliveries => deliveries::run(plan).await,
         Benchmark::Subscriptions => subscribed::run(plan).await,
+        Benchmark::Invocation => invocation::run(plan).await,
         Benchmark::Start => start::run(plan).await,
     }
 }

@@ -11,11 +11,12 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use mecha_proto::common::v1::StateItem;
 use mecha_proto::runtime::v1::dapr_client::DaprClient;
-use mecha_proto::runtime::v1::{GetStateRequest, SaveStateRequest};
+use mecha_proto::runtime::v1::{GetStateRequest, GetStateResponse, SaveStateRequest};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
 
 use super::{Caller, Target};
 use crate::benches::key;
@@ -32,6 +33,7 @@ const ACK: u8 = 1;
 /// What precedes a message: whether it is compressed, and its length.
 const MESSAGE_HEAD: usize = 5;
 const FRAME_HEAD: usize = 9;
+const APP_ID_KEY: &str = "dapr-app-id";
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -48,6 +50,21 @@ pub(crate) enum Operation {
     Get,
     /// SaveState with one item.
     Save,
+    /// GetState of another service, which the runtime passes on to this application.
+    Proxied {
+        /// The application's id; empty when it is called itself.
+        app_id: &'static str,
+    },
+}
+
+impl Operation {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Get => "/dapr.proto.runtime.v1.Dapr/GetState",
+            Self::Save => "/dapr.proto.runtime.v1.Dapr/SaveState",
+            Self::Proxied { .. } => "/bench.Application/GetState",
+        }
+    }
 }
 
 /// A server and the call for it; connection `n` uses the key `n`.
@@ -76,11 +93,11 @@ impl GrpcTarget {
 
     /// The call's HEADERS and DATA, for the stream 0.
     fn request(&self, index: usize) -> Vec<u8> {
-        let (method, message) = match self.operation {
-            Operation::Get => ("GetState", get_request(&self.store, index).encode_to_vec()),
-            Operation::Save => ("SaveState", save_request(&self.store, index, &self.value).encode_to_vec()),
+        let message = match self.operation {
+            Operation::Get | Operation::Proxied { .. } => get_request(&self.store, index).encode_to_vec(),
+            Operation::Save => save_request(&self.store, index, &self.value).encode_to_vec(),
         };
-        let headers = frame(HEADERS, END_HEADERS, &header_block(method));
+        let headers = frame(HEADERS, END_HEADERS, &header_block(self.operation));
         let body = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
         [headers, frame(DATA, END_STREAM, &body)].concat()
     }
@@ -88,8 +105,7 @@ impl GrpcTarget {
 
 /// One call through the generated client; gives the length of the answer's message.
 async fn verify(addr: SocketAddr, operation: Operation, store: &str, value: &Bytes) -> Result<usize> {
-    let channel = Endpoint::from_shared(format!("http://{addr}"))?.connect().await?;
-    let mut client = DaprClient::new(channel);
+    let mut client = DaprClient::new(client_channel(addr).await?);
     match operation {
         Operation::Get => {
             let answer = client.get_state(get_request(store, 0)).await?.into_inner();
@@ -100,7 +116,21 @@ async fn verify(addr: SocketAddr, operation: Operation, store: &str, value: &Byt
             client.save_state(save_request(store, 0, value)).await?;
             Ok(0)
         }
+        Operation::Proxied { app_id } => {
+            let mut client = tonic::client::Grpc::new(client_channel(addr).await?);
+            client.ready().await?;
+            let mut request = tonic::Request::new(get_request(store, 0));
+            request.metadata_mut().insert(APP_ID_KEY, app_id.parse()?);
+            let codec = ProstCodec::<GetStateRequest, GetStateResponse>::default();
+            let answer = client.unary(request, operation.path().parse()?, codec).await?.into_inner();
+            ensure!(answer.data == value, "the value is another one, of {} bytes", answer.data.len());
+            Ok(answer.encoded_len())
+        }
     }
+}
+
+async fn client_channel(addr: SocketAddr) -> Result<Channel> {
+    Ok(Endpoint::from_shared(format!("http://{addr}"))?.connect().await?)
 }
 
 fn get_request(store: &str, index: usize) -> GetStateRequest {
@@ -119,8 +149,7 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A call's headers, without Huffman codes and without entries for the dynamic table: the same bytes every time.
-fn header_block(method: &str) -> Vec<u8> {
-    let path = format!("/dapr.proto.runtime.v1.Dapr/{method}");
+fn header_block(operation: Operation) -> Vec<u8> {
     let mut block = vec![0x83, 0x86]; // :method: POST, :scheme: http
     let mut literal = |name: &[u8], value: &str| {
         block.extend_from_slice(name);
@@ -128,10 +157,13 @@ fn header_block(method: &str) -> Vec<u8> {
         block.push(value.len() as u8);
         block.extend_from_slice(value.as_bytes());
     };
-    literal(&[0x04], &path); // :path
+    literal(&[0x04], operation.path()); // :path
     literal(&[0x01], "localhost"); // :authority
     literal(&[0x0f, 31 - 15], "application/grpc"); // content-type
     literal(b"\x00\x02te", "trailers");
+    if let Operation::Proxied { app_id } = operation {
+        literal(b"\x00\x0bdapr-app-id", app_id);
+    }
     block
 }
 
