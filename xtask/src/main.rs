@@ -51,7 +51,8 @@ enum Command {
     },
     /// Builds everything, starts the real back ends and runs the tests.
     #[command(
-        after_help = "Examples:\n  cargo xtask test\n  cargo xtask test gateway\n  cargo xtask test hot_swap etag\n\n\
+        after_help = "Examples:\n  cargo xtask test\n  cargo xtask test gateway\n  cargo xtask test hot_swap etag\n  \
+        cargo xtask test sdk python\n\n\
         A filter that is a package's name (with or without `mecha-`) or a test file's name runs that one; any other\n\
         runs the tests whose names contain it."
     )]

@@ -109,6 +109,10 @@ mod tests {
             args(&["dependency_rule"]),
             "test --workspace --test dependency_rule --no-fail-fast -- --show-output"
         );
+        assert_eq!(
+            args(&["sdk", "python"]),
+            "test --package mecha-sdk --test python --no-fail-fast -- --show-output"
+        );
         assert_eq!(args(&["xtask", "etag"]), "test --package xtask --no-fail-fast -- --show-output etag");
     }
 
@@ -125,6 +129,8 @@ mod tests {
         assert_eq!(needs(&["plugin-aws"]), ["ElasticMQ (SQS)", "versitygw (S3)"]);
         // What a test takes in from `support` counts.
         assert_eq!(needs(&["state_api"]), ["Redis"]);
+        // A language of the SDKs' programs.
+        assert_eq!(needs(&["sdk", "python"]), ["Redis", "Kafka"]);
         // By a part of a test's name.
         assert_eq!(needs(&["a_way_is_slowed_cut_and_healed"]), needs(&["backends"]));
         assert_eq!(needs(&[concat!("no_test_has_", "this_name")]), [""; 0]);

@@ -68,7 +68,7 @@ impl Fetched<'_> {
 }
 
 /// Where fetched servers are kept: below cargo's target folder, else where the system keeps temporary files.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let executable = env::current_exe()?;
     let target = executable.ancestors().find(|folder| folder.join(TARGET_MARK).is_file());
     let cache = target.map_or_else(|| env::temp_dir().join("mecha"), Path::to_path_buf).join("backends");

@@ -1,14 +1,17 @@
-//! Servers that come as jars, by Maven.
+//! Servers that come as jars, by Maven, and programs of our own in Java.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::Result;
-use crate::fetch::Fetched;
+use crate::error::{BackendError, Result};
+use crate::fetch::{Fetched, cache};
 use crate::install::Program;
 
 const JAVA: Program = Program { name: "java", package: "default-jre-headless" };
+const JAVAC: Program = Program { name: "javac", package: "default-jdk-headless" };
 const MAVEN: Program = Program { name: "mvn", package: "maven" };
 
 /// A server's jars, with all that they need.
@@ -53,6 +56,73 @@ impl Jars {
              <version>1</version><dependencies>{dependencies}</dependencies></project>"
         )
     }
+}
+
+/// Programs of our own: one folder of Java sources, and what they need.
+#[derive(Debug, Clone, Copy)]
+pub struct JavaPrograms {
+    /// Names the folder that the jars are kept in; with the version of the first of them, which is pinned.
+    pub name: &'static str,
+    /// `group:artifact:version` of each.
+    pub artifacts: &'static [&'static str],
+    /// Where the sources lie, beside each other.
+    pub folder: &'static str,
+}
+
+/// Compiled programs.
+#[derive(Debug, Clone)]
+pub struct Java {
+    /// The program that runs classes.
+    pub program: PathBuf,
+    /// Where it finds them: `java -cp CLASS_PATH CLASS`.
+    pub class_path: OsString,
+}
+
+impl JavaPrograms {
+    /// The programs, compiled from the sources as they are now.
+    pub fn build(&self) -> Result<Java> {
+        let jars = Jars { name: self.name, program: self.name, artifacts: self.artifacts };
+        let jars = jars.find_or_install()?.join("*");
+        let (sources, version) = self.sources()?;
+        let classes = cache()?.join(format!("{}-classes-{version:x}", self.name));
+        // Of several processes one compiles and the others wait.
+        let lock = File::create(cache()?.join(format!("{}-classes.lock", self.name)))?;
+        lock.lock()?;
+        if !classes.is_dir() {
+            compile(&sources, &jars, &classes)?;
+        }
+        let mut class_path = classes.into_os_string();
+        class_path.push(":");
+        class_path.push(jars);
+        Ok(Java { program: JAVA.find_or_install()?, class_path })
+    }
+
+    /// The files, and a number that changes with what is in them.
+    fn sources(&self) -> Result<(Vec<PathBuf>, u64)> {
+        let entries = fs::read_dir(self.folder)?.collect::<std::io::Result<Vec<_>>>()?;
+        let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "java"));
+        files.sort();
+        let mut version = DefaultHasher::new();
+        for file in &files {
+            fs::read(file)?.hash(&mut version);
+        }
+        Ok((files, version.finish()))
+    }
+}
+
+fn compile(sources: &[PathBuf], jars: &Path, classes: &Path) -> Result<()> {
+    let work = tempfile::tempdir_in(cache()?)?;
+    let out = work.path().join("out");
+    let mut command = Command::new(JAVAC.find_or_install()?);
+    command.arg("-d").arg(&out).arg("-cp").arg(jars).args(sources);
+    let output = command.output()?;
+    if !output.status.success() {
+        let answer = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BackendError::Refused { request: JAVAC.name.to_owned(), answer });
+    }
+    // Complete or not there at all.
+    Ok(fs::rename(out, classes)?)
 }
 
 fn dependency(artifact: &str) -> String {
