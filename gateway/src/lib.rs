@@ -8,6 +8,7 @@ mod call;
 mod error;
 mod grpc;
 mod http;
+mod middleware;
 mod serve;
 
 pub use error::ApiError;

@@ -217,6 +217,16 @@ pub mod metric {
     pub const HTTP_SERVER_REQUEST_BYTES: &str = "dapr_http_server_request_bytes";
     /// Sizes of response bodies.
     pub const HTTP_SERVER_RESPONSE_BYTES: &str = "dapr_http_server_response_bytes";
+    /// Calls of the application over HTTP.
+    pub const HTTP_CLIENT_COMPLETED_COUNT: &str = "dapr_http_client_completed_count";
+    /// Their latency in ms.
+    pub const HTTP_CLIENT_ROUNDTRIP_LATENCY: &str = "dapr_http_client_roundtrip_latency";
+    /// Sizes of their bodies.
+    pub const HTTP_CLIENT_SENT_BYTES: &str = "dapr_http_client_sent_bytes";
+    /// Calls of the application over gRPC.
+    pub const GRPC_CLIENT_COMPLETED_RPCS: &str = "dapr_grpc_io_client_completed_rpcs";
+    /// Their latency in ms.
+    pub const GRPC_CLIENT_ROUNDTRIP_LATENCY: &str = "dapr_grpc_io_client_roundtrip_latency";
     /// RPCs.
     pub const GRPC_SERVER_COMPLETED_RPCS: &str = "dapr_grpc_io_server_completed_rpcs";
     /// Their latency in ms.
@@ -227,6 +237,24 @@ pub mod metric {
     pub const GRPC_SERVER_SENT_BYTES: &str = "dapr_grpc_io_server_sent_bytes_per_rpc";
     /// Errors by code.
     pub const ERROR_CODE_TOTAL: &str = "dapr_error_code_total";
+    /// Calls made.
+    pub const INVOCATION_SENT: &str = "dapr_runtime_service_invocation_req_sent_total";
+    /// Calls taken.
+    pub const INVOCATION_RECEIVED: &str = "dapr_runtime_service_invocation_req_recv_total";
+    /// Calls answered.
+    pub const INVOCATION_ANSWERS_SENT: &str = "dapr_runtime_service_invocation_res_sent_total";
+    /// Answers received.
+    pub const INVOCATION_ANSWERS: &str = "dapr_runtime_service_invocation_res_recv_total";
+    /// Time to an answer in ms.
+    pub const INVOCATION_LATENCY: &str = "dapr_runtime_service_invocation_res_recv_latency_ms";
+    /// Calls allowed by rules for their caller.
+    pub const ACL_APP_ALLOWED: &str = "dapr_runtime_acl_app_policy_action_allowed_total";
+    /// Calls blocked by rules for their caller.
+    pub const ACL_APP_BLOCKED: &str = "dapr_runtime_acl_app_policy_action_blocked_total";
+    /// Calls allowed by the rule for everybody.
+    pub const ACL_GLOBAL_ALLOWED: &str = "dapr_runtime_acl_global_policy_action_allowed_total";
+    /// Calls blocked by the rule for everybody.
+    pub const ACL_GLOBAL_BLOCKED: &str = "dapr_runtime_acl_global_policy_action_blocked_total";
     /// Resiliency resources loaded.
     pub const RESILIENCY_LOADED: &str = "dapr_resiliency_loaded";
     /// Operations that a policy applied to.
@@ -305,6 +333,10 @@ pub mod label {
     pub const GRPC_SERVER_METHOD: &str = "grpc_server_method";
     /// gRPC status by name.
     pub const GRPC_SERVER_STATUS: &str = "grpc_server_status";
+    /// Full gRPC method that was called.
+    pub const GRPC_CLIENT_METHOD: &str = "grpc_client_method";
+    /// gRPC status that was answered, by name.
+    pub const GRPC_CLIENT_STATUS: &str = "grpc_client_status";
     /// Dapr's error code.
     pub const ERROR_CODE: &str = "error_code";
     /// Dapr's category of the code.
@@ -317,6 +349,14 @@ pub mod label {
     pub const FLOW_DIRECTION: &str = "flow_direction";
     /// What a policy applies to.
     pub const TARGET: &str = "target";
+    /// The application that is called.
+    pub const DST_APP_ID: &str = "dst_app_id";
+    /// The application that calls; of an answer, the one that was called.
+    pub const SRC_APP_ID: &str = "src_app_id";
+    /// `unary` or `streaming`.
+    pub const TYPE: &str = "type";
+    /// Who answers for a caller's identity.
+    pub const TRUST_DOMAIN: &str = "trustDomain";
     /// A plugin file's stem.
     pub const PLUGIN: &str = "plugin";
     /// State of a generation.

@@ -31,6 +31,10 @@ impl Capability {
     pub const CONVERSATION: Self = Self(9);
     /// [`crate::object::ObjectStore`].
     pub const OBJECT_STORE: Self = Self(10);
+    /// [`crate::name_resolution::NameResolution`].
+    pub const NAME_RESOLUTION: Self = Self(11);
+    /// [`crate::middleware::Middleware`].
+    pub const MIDDLEWARE: Self = Self(12);
 
     /// The name in logs, metrics and reports.
     pub fn name(self) -> &'static str {
@@ -45,6 +49,8 @@ impl Capability {
             Self::CRYPTO => "crypto",
             Self::CONVERSATION => "conversation",
             Self::OBJECT_STORE => "object",
+            Self::NAME_RESOLUTION => "name_resolution",
+            Self::MIDDLEWARE => "middleware",
             _ => "unknown",
         }
     }

@@ -41,7 +41,8 @@
 //!
 //! The traits: [`state::StateStore`], [`secret::SecretStore`], [`binding::OutputBinding`], [`binding::InputBinding`],
 //! [`pubsub::PubSub`], [`configuration::ConfigurationStore`], [`lock::LockStore`], [`crypto::Crypto`],
-//! [`conversation::Conversation`], [`object::ObjectStore`]. Messages leave a plugin through a [`source::Source`].
+//! [`conversation::Conversation`], [`object::ObjectStore`], [`name_resolution::NameResolution`],
+//! [`middleware::Middleware`]. Messages leave a plugin through a [`source::Source`].
 //!
 //! # What the boundary does for you
 //!
@@ -84,7 +85,9 @@ pub mod host;
 mod instance;
 pub mod lock;
 mod metadata;
+pub mod middleware;
 pub mod module;
+pub mod name_resolution;
 pub mod object;
 mod plugin;
 pub mod pubsub;

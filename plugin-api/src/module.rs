@@ -19,6 +19,8 @@ use crate::crypto::{self, CryptoObject};
 use crate::host::{HostObject, LogLevel};
 use crate::instance::{AbiFuture, AbiResult, ComponentScope, Instance, catch, quiet_panics};
 use crate::lock::LockStoreObject;
+use crate::middleware::{self, MiddlewareObject};
+use crate::name_resolution::{self, NameResolutionObject};
 use crate::object::{self, ObjectStoreObject};
 use crate::plugin::{Openers, Plugin};
 use crate::pubsub::PubSubObject;
@@ -96,6 +98,14 @@ pub trait PluginAbi: Send + Sync {
     fn open_conversation(&self, spec: ComponentSpec) -> AbiFuture<ConversationObject> {
         conversation::unknown(&spec.type_name)
     }
+    /// Opens a way of finding runtimes.
+    fn open_name_resolution(&self, spec: ComponentSpec) -> AbiFuture<NameResolutionObject> {
+        name_resolution::unknown(&spec.type_name)
+    }
+    /// Opens a middleware.
+    fn open_middleware(&self, spec: ComponentSpec) -> AbiFuture<MiddlewareObject> {
+        middleware::unknown(&spec.type_name)
+    }
 }
 
 /// A running instance as it crosses the boundary.
@@ -162,6 +172,14 @@ impl PluginAbi for Running {
 
     fn open_conversation(&self, spec: ComponentSpec) -> AbiFuture<ConversationObject> {
         self.open(&self.plugin.conversations, spec)
+    }
+
+    fn open_name_resolution(&self, spec: ComponentSpec) -> AbiFuture<NameResolutionObject> {
+        self.open(&self.plugin.name_resolutions, spec)
+    }
+
+    fn open_middleware(&self, spec: ComponentSpec) -> AbiFuture<MiddlewareObject> {
+        self.open(&self.plugin.middlewares, spec)
     }
 }
 

@@ -13,6 +13,8 @@ use crate::conversation::{self, Conversation, ConversationObject};
 use crate::crypto::{self, Crypto, CryptoObject};
 use crate::instance::ComponentScope;
 use crate::lock::{self, LockStore, LockStoreObject};
+use crate::middleware::{self, Middleware, MiddlewareObject};
+use crate::name_resolution::{self, NameResolution, NameResolutionObject};
 use crate::object::{self, ObjectStore, ObjectStoreObject};
 use crate::pubsub::{self, PubSub, PubSubObject};
 use crate::secret::{self, SecretStore, SecretStoreObject};
@@ -74,6 +76,8 @@ pub struct Plugin {
     pub(crate) cryptos: Openers<CryptoObject>,
     pub(crate) conversations: Openers<ConversationObject>,
     pub(crate) object_stores: Openers<ObjectStoreObject>,
+    pub(crate) name_resolutions: Openers<NameResolutionObject>,
+    pub(crate) middlewares: Openers<MiddlewareObject>,
 }
 
 macro_rules! opener {
@@ -111,6 +115,8 @@ impl Plugin {
             cryptos: Openers(Vec::new()),
             conversations: Openers(Vec::new()),
             object_stores: Openers(Vec::new()),
+            name_resolutions: Openers(Vec::new()),
+            middlewares: Openers(Vec::new()),
         }
     }
 
@@ -154,6 +160,14 @@ impl Plugin {
         /// Offers an object store type, e.g. `objects.aws.s3`.
         object_store, object_stores, OBJECT_STORE, ObjectStore, object::object
     );
+    opener!(
+        /// Offers a name resolution type, e.g. `nameresolution.sqlite`.
+        name_resolution, name_resolutions, NAME_RESOLUTION, NameResolution, name_resolution::object
+    );
+    opener!(
+        /// Offers an HTTP middleware type, e.g. `middleware.http.bearer`.
+        middleware, middlewares, MIDDLEWARE, Middleware, middleware::object
+    );
 
     /// What the plugin offers, as the host sees it.
     pub fn describe(&self) -> PluginDescription {
@@ -168,6 +182,8 @@ impl Plugin {
         components.extend(self.cryptos.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.conversations.0.iter().map(|(component, _)| component.clone()));
         components.extend(self.object_stores.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.name_resolutions.0.iter().map(|(component, _)| component.clone()));
+        components.extend(self.middlewares.0.iter().map(|(component, _)| component.clone()));
         PluginDescription {
             name: self.name.clone(),
             version: self.version.clone(),

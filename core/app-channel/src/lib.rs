@@ -4,6 +4,7 @@
 //! [`AppChannel`] is the way of every call: `transport.rs` holds the connections and the limit of simultaneous calls, `http/`
 //! and `grpc/` translate. What an answer means for a message stands once, in [`EventStatus`] and [`AppError`].
 
+mod around;
 mod body;
 mod config;
 mod error;
@@ -12,11 +13,14 @@ mod http;
 mod metadata;
 mod transport;
 
+pub use around::{Around, Exchange, Next, Returning};
 pub use body::{BodyStream, BoxError, Outgoing};
 pub use config::{AppChannelConfig, AppProtocol};
 pub use error::AppError;
 pub use grpc::{BulkMessage, Destination, GrpcApp};
 pub use http::{HttpApp, StatusWord};
+
+use std::sync::Arc;
 
 use config::Family;
 use serde_json::value::RawValue;
@@ -80,6 +84,15 @@ impl AppChannel {
             Family::Http => Self::Http(HttpApp::new(config)?),
             Family::Grpc => Self::Grpc(GrpcApp::new(config)?),
         })
+    }
+
+    /// Puts something around each call over HTTP; calls over gRPC pass nothing, as in daprd.
+    #[must_use]
+    pub fn surrounded_by(mut self, around: Arc<dyn Around>) -> Self {
+        if let Self::Http(app) = &mut self {
+            app.put_around(around);
+        }
+        self
     }
 
     /// The application, when it speaks HTTP.

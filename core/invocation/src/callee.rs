@@ -9,12 +9,13 @@ use mecha_observability::Propagated;
 use mecha_proto::common::v1 as common;
 use mecha_proto::common::v1::http_extension::Verb;
 use mecha_proto::internals::v1 as internals;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::Invocation;
+use crate::access::{Asked, Identity};
 use crate::error::{InvokeError, rpc_text};
 use crate::frames::{Framed, Messages, Payloads, frame};
-use crate::headers::{from_metadata, to_metadata};
+use crate::headers::{CALLER_ID, from_metadata, to_metadata};
 use crate::local::any;
 use crate::method::normalise;
 use crate::peer::{STREAM, UNARY};
@@ -23,6 +24,12 @@ use crate::request::{Answer, InvokeRequest, Origin, RequestBody, collect, method
 /// The service of the internal port.
 pub const SERVICE: &str = "dapr.proto.internals.v1.ServiceInvocation";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+/// The operation that a peer called, among the extensions of its answer; only of calls that are traced.
+#[derive(Debug, Clone)]
+pub struct Called(pub String);
+
+/// Who calls when nobody says so.
+const UNKNOWN: &str = "unknown";
 
 impl Invocation {
     /// Answers a call of [`SERVICE`].
@@ -37,9 +44,10 @@ impl Invocation {
         let limit = self.max_body_size.saturating_add(1 << 20);
         let (head, body) = request.into_parts();
         let messages = Messages::of_caller(body, limit);
+        let caller = head.extensions.get::<Identity>();
         match head.uri.path() {
-            STREAM => self.serve_stream(messages, trace).await,
-            UNARY => self.serve_unary(messages, trace).await,
+            STREAM => self.serve_stream(messages, caller, trace).await,
+            UNARY => self.serve_unary(messages, caller, trace).await,
             other => Err(Status::unimplemented(format!("unknown method {other}"))),
         }
     }
@@ -47,6 +55,7 @@ impl Invocation {
     async fn serve_stream(
         &self,
         mut messages: Messages<Incoming>,
+        caller: Option<&Identity>,
         trace: &Propagated,
     ) -> Result<Response<BodyStream>, Status> {
         let missing = || malformed("request does not contain the required fields in the leading chunk");
@@ -54,28 +63,53 @@ impl Invocation {
         let mut first = first.unwrap_or_else(|| Err(missing()))?;
         let head = first.request.take().filter(|head| !head.metadata.is_empty()).ok_or_else(missing)?;
         let mut request = self.called(head).ok_or_else(missing)??;
+        self.may_call(caller, &request)?;
         request.body = body(request.verb.as_ref(), &request.headers, messages, first.payload).await?;
-        let answer = self.local(request, trace).await.map_err(|error| refused(&error))?;
+        let called = called(&request, trace);
+        let answer = self.called_by_peer(request, trace).await?;
         let (head, body) = split(answer);
         let head = internals::InternalInvokeResponseStream { response: Some(head), payload: None };
-        Ok(response(Framed::response(frame(&head), body).boxed_unsync()))
+        Ok(response(Framed::response(frame(&head), body).boxed_unsync(), called))
     }
 
     async fn serve_unary(
         &self,
         mut messages: Messages<Incoming>,
+        caller: Option<&Identity>,
         trace: &Propagated,
     ) -> Result<Response<BodyStream>, Status> {
         let message = messages.next::<internals::InternalInvokeRequest>().await;
         let message = message.unwrap_or_else(|| Err(malformed("there is no request")))?;
         let request = self.called(message).ok_or_else(|| malformed("field Message is nil"))??;
-        let answer = self.local(request, trace).await.map_err(|error| refused(&error))?;
+        self.may_call(caller, &request)?;
+        let called = called(&request, trace);
+        let answer = self.called_by_peer(request, trace).await?;
         let (mut head, body) = split(answer);
         let body = collect(body, self.max_body_size).await.map_err(Status::internal)?;
         if let Some(data) = head.message.as_mut().and_then(|message| message.data.as_mut()) {
             data.value = body.into();
         }
-        Ok(response(Framed::response(frame(&head), whole(bytes::Bytes::new())).boxed_unsync()))
+        Ok(response(Framed::response(frame(&head), whole(bytes::Bytes::new())).boxed_unsync(), called))
+    }
+
+    fn may_call(&self, caller: Option<&Identity>, request: &InvokeRequest) -> Result<(), Status> {
+        if self.channel.is_none() {
+            return Err(refused(&InvokeError::NoApplication));
+        }
+        let verb = request.verb.as_ref().map_or("NONE", Method::as_str);
+        self.check_access(Asked { caller, operation: &request.method, verb })
+    }
+
+    /// Calls the application, and counts.
+    async fn called_by_peer(&self, request: InvokeRequest, trace: &Propagated) -> Result<Answer, Status> {
+        let caller = request.headers.get(CALLER_ID).cloned();
+        let caller = caller.as_ref().and_then(|caller| caller.to_str().ok()).unwrap_or(UNKNOWN);
+        let metrics = &self.metrics.invocation;
+        metrics.request_received(caller);
+        let answer = self.local(request, trace).await;
+        let status = answer.as_ref().map_or(Code::Internal.into(), |answer| answer.status.code);
+        metrics.response_sent(caller, status);
+        answer.map_err(|error| refused(&error))
     }
 
     /// The call in a message; `None` when there is none in it.
@@ -145,9 +179,16 @@ fn split(answer: Answer) -> (internals::InternalInvokeResponse, BodyStream) {
     (head, answer.body)
 }
 
-fn response(body: BodyStream) -> Response<BodyStream> {
+fn called(request: &InvokeRequest, trace: &Propagated) -> Option<Called> {
+    trace.context.is_sampled().then(|| Called(request.method.clone()))
+}
+
+fn response(body: BodyStream, called: Option<Called>) -> Response<BodyStream> {
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    if let Some(called) = called {
+        response.extensions_mut().insert(called);
+    }
     response
 }
 

@@ -76,6 +76,15 @@ impl Endpoints {
         self.named.contains_key(name)
     }
 
+    /// Where a named service is.
+    pub(crate) fn base_url(&self, name: &str) -> Option<&str> {
+        self.named.get(name).map(|endpoint| endpoint.base_url.as_str())
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(String::as_str)
+    }
+
     /// Calls a service outside; `id` is a name that is known, or a URL.
     pub(crate) async fn call(
         &self,

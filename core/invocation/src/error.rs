@@ -1,6 +1,7 @@
 //! Why an invocation gave no answer, in the words that callers of Dapr know.
 
 use mecha_app_channel::AppError;
+use mecha_resiliency::Rejection;
 use tonic::{Code, Status};
 
 use crate::resolve::ResolveError;
@@ -44,6 +45,31 @@ pub enum InvokeError {
     /// An HTTP endpoint or URL gave no answer.
     #[error("{0}")]
     Endpoint(String),
+    /// A policy ended the call.
+    #[error(transparent)]
+    Policy(#[from] PolicyEnd),
+}
+
+/// How a policy ends a call. The texts are Dapr's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyEnd {
+    /// The last attempt took longer than it may.
+    #[error("context deadline exceeded")]
+    TimedOut,
+    /// A circuit breaker turned it away.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+impl PolicyEnd {
+    /// What a caller by gRPC is told.
+    pub fn status(self) -> Status {
+        let code = match self {
+            Self::TimedOut => Code::DeadlineExceeded,
+            Self::Rejected(_) => Code::Unknown,
+        };
+        Status::new(code, self.to_string())
+    }
 }
 
 impl InvokeError {
@@ -51,6 +77,7 @@ impl InvokeError {
     pub fn code(&self) -> Code {
         match self {
             Self::Rpc(status) | Self::Retried { status, .. } => status.code(),
+            Self::Policy(end) => end.status().code(),
             Self::AppId(_)
             | Self::Resolve(_)
             | Self::NoApplication

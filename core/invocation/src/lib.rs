@@ -3,9 +3,11 @@
 //! A call comes in as an [`InvokeRequest`]. `target.rs` says what its id stands for; `local.rs` brings it to the runtime's own
 //! application, `peer.rs` to the runtime of another one (whose end is `callee.rs`), `endpoint.rs` to a service outside. Where
 //! other runtimes are is the business of a [`resolve::Resolve`]. gRPC calls of services that nobody here knows pass through
-//! `proxy.rs`.
+//! `proxy/`. `policies.rs` repeats what fails, `access/` says who may call.
 
+pub mod access;
 mod callee;
+mod deadline;
 mod endpoint;
 mod error;
 mod frames;
@@ -15,39 +17,40 @@ mod local;
 mod mdns;
 mod method;
 mod peer;
+mod policies;
 mod proxy;
 mod request;
 pub mod resolve;
 mod target;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mecha_app_channel::AppChannel;
-use mecha_observability::Propagated;
+use mecha_observability::{Metrics, Propagated};
 use mecha_proto::common::v1 as common;
 use mecha_proto::internals::v1 as internals;
+use mecha_resiliency::{Error, Failure, run};
 use tonic::{Code, Status};
 
+use access::{AccessList, Asked, Identity};
 use endpoint::Endpoints;
-use peer::Peers;
+use peer::{Peers, is_dialing};
 use resolve::{AppName, Resolve};
 
-pub use callee::SERVICE;
+pub use callee::{Called, SERVICE};
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::InvokeError;
+pub use error::{InvokeError, PolicyEnd};
 pub use headers::{to_grpc, to_http};
 pub use host::Host;
 pub use mdns::Mdns;
 pub use mecha_app_channel::{BodyStream, BoxError};
 pub use mecha_proto::common::v1::http_extension::Verb;
 pub use mecha_proto::internals::v1::Status as InternalStatus;
+pub use policies::{NoPolicies, Policies};
 pub use request::{Answer, InvokeRequest, Origin, RequestBody, collect, method};
 
-/// Calls of a peer after the first, where no policy says otherwise: Dapr's built-in one.
-const RETRIES: u32 = 3;
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// What stands for a namespace that is not set.
 const DEFAULT_NAMESPACE: &str = "default";
 
@@ -67,6 +70,12 @@ pub struct InvocationConfig {
     pub host: Host,
     /// Largest body that must be held whole, in bytes.
     pub max_body_size: usize,
+    /// What is tried again, and how long it may take.
+    pub policies: Arc<dyn Policies>,
+    /// Who may call; `None` is everybody.
+    pub access: Option<AccessList>,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Service invocation of one runtime.
@@ -80,6 +89,9 @@ pub struct Invocation {
     endpoints: ArcSwap<Endpoints>,
     host: Host,
     max_body_size: usize,
+    policies: Arc<dyn Policies>,
+    access: ArcSwapOption<AccessList>,
+    metrics: Arc<Metrics>,
 }
 
 impl Invocation {
@@ -99,6 +111,9 @@ impl Invocation {
             endpoints: ArcSwap::from_pointee(Endpoints::new(config.endpoints)?),
             host: config.host,
             max_body_size: config.max_body_size,
+            policies: config.policies,
+            access: ArcSwapOption::from_pointee(config.access),
+            metrics: config.metrics,
         })
     }
 
@@ -110,6 +125,32 @@ impl Invocation {
         let next = self.endpoints.load().with(endpoints)?;
         self.endpoints.store(Arc::new(next));
         Ok(())
+    }
+
+    /// Says who may call from now on; `None` is everybody.
+    pub fn replace_access(&self, access: Option<AccessList>) {
+        self.access.store(access.map(Arc::new));
+    }
+
+    /// Whether an operation of the own application may be called.
+    fn check_access(&self, asked: Asked<'_>) -> Result<(), Status> {
+        let access = self.access.load();
+        let Some(access) = access.as_deref() else { return Ok(()) };
+        let (decision, result) = access.check(asked);
+        let nobody = Identity::default();
+        let Identity { app_id, trust_domain, namespace } = asked.caller.unwrap_or(&nobody);
+        self.metrics.invocation.access(decision, app_id, trust_domain, namespace);
+        result.map_err(|denied| {
+            tracing::debug!("{denied}");
+            Status::permission_denied(denied)
+        })
+    }
+
+    /// The names of the services outside.
+    pub fn endpoint_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.endpoints.load().names().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Where other runtimes are.
@@ -135,9 +176,33 @@ impl Invocation {
         let normalised = method::normalise(&request.method);
         request.method =
             normalised.map_err(|reason| Status::invalid_argument(format!("invalid method: {reason}")))?;
+        let policy = self.policies.of(id, &|| self.endpoint(id, &request.method));
+        match policy {
+            None => self.once(id, request, trace).await,
+            // In a box, so that calls without a policy need not make room for this.
+            Some(policy) => Box::pin(self.guarded(&policy, id, request, trace)).await,
+        }
+    }
+
+    /// What has a circuit breaker of its own, as Dapr names it.
+    fn endpoint(&self, id: &str, method: &str) -> String {
+        if target::is_url(id) {
+            return format!("{id}/{method}");
+        }
+        let endpoints = self.endpoints.load();
+        format!("{id}:{}", endpoints.base_url(id).unwrap_or(method))
+    }
+
+    /// One call, whatever its id stands for.
+    async fn once(
+        &self,
+        id: &str,
+        mut request: InvokeRequest,
+        trace: &Propagated,
+    ) -> Result<Answer, InvokeError> {
         let endpoints = self.endpoints.load_full();
         if target::is_url(id) || endpoints.has(id) {
-            return endpoints.call(id, request, trace).await;
+            return self.counted(id, endpoints.call(id, request, trace)).await;
         }
         let app = target::app_name(id, &self.namespace)?;
         headers::identify(&mut request.headers, &self.app_id, &self.namespace, &app.id);
@@ -156,35 +221,57 @@ impl Invocation {
         trace: &Propagated,
     ) -> Result<Answer, InvokeError> {
         let (head, body) = self.head(app, request);
-        let replayed = match body {
+        let body = match body {
             RequestBody::Whole(bytes) => bytes,
             RequestBody::Stream(_) => {
                 let address = self.resolver.resolve(app).await?;
-                let answer = self.peers.stream(&address, head, body.outgoing(), trace).await;
-                return answer.map_err(|status| self.gave_no_answer(app, &address, status));
-            }
-        };
-        let mut retries = 0;
-        loop {
-            let address = self.resolver.resolve(app).await?;
-            let status = match self.call(app, &address, head.clone(), replayed.clone(), trace).await {
-                Ok(answer) => return Ok(answer),
-                Err(status) => status,
-            };
-            if !matches!(status.code(), Code::Unavailable | Code::Unauthenticated) {
-                return Err(status.into());
-            }
-            self.resolver.forget(app, &address);
-            if retries == RETRIES {
-                return Err(InvokeError::Retried {
-                    target: app.id.clone(),
-                    retries,
-                    status: Box::new(status),
+                let answer = self.peers.stream(&address, head, body.outgoing(), trace);
+                let answer = self.counted(&app.id, answer).await;
+                return answer.map_err(|status| match status.code() {
+                    Code::Unimplemented => InvokeError::NoStreams(app.id.clone()),
+                    _ => self.gave_no_answer(app, &address, status),
                 });
             }
-            retries += 1;
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
+        };
+        let Some(policy) = self.policies.between_runtimes(&app.id) else {
+            return self.sent(app, head, body, trace).await.map_err(|unsent| unsent.error);
+        };
+        let attempts = run(&policy, |number| {
+            let sent = self.sent(app, head.clone(), body.clone(), trace);
+            async move { sent.await.map_err(|unsent| Unsent { retries: number - 1, ..unsent }) }
+        });
+        attempts.await.map_err(|error| match error {
+            Error::Failed(unsent) => unsent.told(&app.id),
+            Error::TimedOut(_) => PolicyEnd::TimedOut.into(),
+            Error::Rejected(rejection) => PolicyEnd::Rejected(rejection).into(),
+        })
+    }
+
+    /// One call of another runtime.
+    async fn sent(
+        &self,
+        app: &AppName,
+        head: internals::InternalInvokeRequest,
+        body: bytes::Bytes,
+        trace: &Propagated,
+    ) -> Result<Answer, Unsent> {
+        let address = self.resolver.resolve(app).await.map_err(InvokeError::from)?;
+        let answer = self.counted(&app.id, self.call(app, &address, head, body, trace)).await;
+        Ok(answer.map_err(|status| self.gave_no_answer(app, &address, status))?)
+    }
+
+    /// Counts a call and its answer.
+    async fn counted<E>(
+        &self,
+        app_id: &str,
+        call: impl Future<Output = Result<Answer, E>>,
+    ) -> Result<Answer, E> {
+        let started = Instant::now();
+        let metrics = &self.metrics.invocation;
+        metrics.request_sent(app_id);
+        let answer = call.await?;
+        metrics.response_received(app_id, answer.status.code, started.elapsed());
+        Ok(answer)
     }
 
     /// One call whose body can be sent again: a runtime that knows no streams gets it as one message.
@@ -213,15 +300,17 @@ impl Invocation {
         }
     }
 
-    fn gave_no_answer(&self, app: &AppName, address: &str, status: Status) -> InvokeError {
-        match status.code() {
-            Code::Unimplemented => InvokeError::NoStreams(app.id.clone()),
-            Code::Unavailable | Code::Unauthenticated => {
-                self.resolver.forget(app, address);
-                status.into()
-            }
-            _ => status.into(),
+    /// Forgets an address where nobody, or somebody else, is. A call that breaks off says nothing of that: as a rule its own caller
+    /// went away, who must not make others lose sight of the callee.
+    fn forget_if_gone(&self, app: &AppName, address: &str, status: &Status) {
+        if is_dialing(status) || status.code() == Code::Unauthenticated {
+            self.resolver.forget(app, address);
         }
+    }
+
+    fn gave_no_answer(&self, app: &AppName, address: &str, status: Status) -> InvokeError {
+        self.forget_if_gone(app, address, &status);
+        status.into()
     }
 
     /// A call without its body, as it goes to another runtime.
@@ -245,5 +334,40 @@ impl Invocation {
             actor: None,
         };
         (head, request.body)
+    }
+}
+
+/// Whether the other runtime may be there again soon, or elsewhere.
+fn is_away(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::Unauthenticated)
+}
+
+/// A call that another runtime did not answer.
+struct Unsent {
+    error: InvokeError,
+    /// How many there were before it.
+    retries: u32,
+}
+
+impl Unsent {
+    fn told(self, app_id: &str) -> InvokeError {
+        match self.error {
+            InvokeError::Rpc(status) if is_away(status.code()) => {
+                InvokeError::Retried { target: app_id.to_owned(), retries: self.retries, status }
+            }
+            other => other,
+        }
+    }
+}
+
+impl From<InvokeError> for Unsent {
+    fn from(error: InvokeError) -> Self {
+        Self { error, retries: 0 }
+    }
+}
+
+impl Failure for Unsent {
+    fn is_permanent(&self) -> bool {
+        !is_away(self.error.code())
     }
 }

@@ -1,5 +1,7 @@
 //! Calls of the runtime's own application, over its channel.
 
+use std::time::Instant;
+
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
 use mecha_app_channel::{AppChannel, GrpcApp, HttpApp};
@@ -15,6 +17,9 @@ use crate::headers::{to_grpc, to_http};
 use crate::method;
 use crate::request::{Answer, InvokeRequest, RequestBody, verb, whole};
 
+/// What an application that speaks gRPC is called by.
+const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
+
 impl Invocation {
     /// Calls the runtime's own application.
     pub(crate) async fn local(
@@ -24,23 +29,43 @@ impl Invocation {
     ) -> Result<Answer, InvokeError> {
         match self.channel.as_deref() {
             None => Err(InvokeError::NoApplication),
-            Some(AppChannel::Http(app)) => over_http(app, request, trace).await,
-            Some(AppChannel::Grpc(app)) => over_grpc(app, request, self.max_body_size, trace).await,
+            Some(AppChannel::Http(app)) => self.over_http(app, request, trace).await,
+            Some(AppChannel::Grpc(app)) => {
+                let started = Instant::now();
+                let answer = over_grpc(app, request, self.max_body_size, trace).await?;
+                self.metrics.client.grpc(ON_INVOKE, Code::from(answer.status.code), started.elapsed());
+                Ok(answer)
+            }
         }
     }
-}
 
-async fn over_http(app: &HttpApp, request: InvokeRequest, trace: &Propagated) -> Result<Answer, InvokeError> {
-    let Some(verb) = request.verb else {
-        return Err(Status::invalid_argument("missing HTTP extension field").into());
-    };
-    if verb == Method::CONNECT {
-        return Err(Status::invalid_argument("invalid HTTP verb").into());
+    async fn over_http(
+        &self,
+        app: &HttpApp,
+        request: InvokeRequest,
+        trace: &Propagated,
+    ) -> Result<Answer, InvokeError> {
+        let Some(verb) = request.verb else {
+            return Err(Status::invalid_argument("missing HTTP extension field").into());
+        };
+        if verb == Method::CONNECT {
+            return Err(Status::invalid_argument("invalid HTTP verb").into());
+        }
+        let path = method::path(&request.method, &request.query);
+        let headers = http_headers(&request.headers, &request.content_type, &request.body);
+        let sent = match &request.body {
+            RequestBody::Whole(body) => Some(body.len() as u64),
+            RequestBody::Stream(_) => {
+                headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
+            }
+        };
+        let started = Instant::now();
+        let answer = app.invoke(verb.clone(), &path, headers, request.body.outgoing(), trace).await?;
+        let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
+        let status = answer.status().as_u16();
+        self.metrics.client.http(verb.as_str(), path, status, sent, started.elapsed());
+        Ok(http_answer(answer))
     }
-    let path = method::path(&request.method, &request.query);
-    let headers = http_headers(&request.headers, &request.content_type, &request.body);
-    let answer = app.invoke(verb, &path, headers, request.body.outgoing(), trace).await?;
-    Ok(http_answer(answer))
 }
 
 /// The headers of a request over HTTP.

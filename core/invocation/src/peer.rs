@@ -157,11 +157,19 @@ fn uri(address: &str, path: &str) -> Result<Uri, Status> {
     uri.map_err(|error| Status::unavailable(format!("{address} is no address: {error}")))
 }
 
+/// Begins the message of a status that says that no connection was made.
+const DIALING: &str = "connection error: desc = \"transport: Error while dialing: ";
+
+/// Whether a call failed because no connection was made.
+pub(crate) fn is_dialing(status: &Status) -> bool {
+    status.message().starts_with(DIALING)
+}
+
 /// As in Dapr's own client a connection that fails is an unavailable peer.
 fn unavailable(error: &hyper_util::client::legacy::Error) -> Status {
     let text = chain(error);
     if error.is_connect() {
-        Status::unavailable(format!("connection error: desc = \"transport: Error while dialing: {text}\""))
+        Status::unavailable(format!("{DIALING}{text}\""))
     } else {
         Status::unavailable(text)
     }

@@ -19,7 +19,7 @@ pub enum Origin {
 }
 
 /// A call of a method.
-pub struct InvokeRequest {
+pub struct InvokeRequest<B = RequestBody> {
     /// The method, decoded; for an HTTP application a path.
     pub method: String,
     /// The verb; `None` for a call without one.
@@ -35,7 +35,42 @@ pub struct InvokeRequest {
     /// Which protocol it came in by.
     pub origin: Origin,
     /// The body.
-    pub body: RequestBody,
+    pub body: B,
+}
+
+impl InvokeRequest {
+    /// The call as one that can be made again; itself when its body can be sent only once.
+    pub(crate) fn repeatable(self) -> Result<InvokeRequest<Bytes>, Box<Self>> {
+        match self.body {
+            RequestBody::Whole(bytes) => Ok(InvokeRequest {
+                method: self.method,
+                verb: self.verb,
+                query: self.query,
+                content_type: self.content_type,
+                type_url: self.type_url,
+                headers: self.headers,
+                origin: self.origin,
+                body: bytes,
+            }),
+            RequestBody::Stream(_) => Err(Box::new(self)),
+        }
+    }
+}
+
+impl InvokeRequest<Bytes> {
+    /// The call, to be made now.
+    pub(crate) fn again(&self) -> InvokeRequest {
+        InvokeRequest {
+            method: self.method.clone(),
+            verb: self.verb.clone(),
+            query: self.query.clone(),
+            content_type: self.content_type.clone(),
+            type_url: self.type_url.clone(),
+            headers: self.headers.clone(),
+            origin: self.origin,
+            body: RequestBody::Whole(self.body.clone()),
+        }
+    }
 }
 
 /// The body of a call.

@@ -1,10 +1,17 @@
 //! From an application's id to the address of its runtime: the seam behind which every kind of name resolution stands.
+//!
+//! mDNS is built in (`mdns/`). Others are a [`Find`], which says where all runtimes of an application are; `balanced.rs` makes a
+//! [`Resolve`] out of it.
+
+mod balanced;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
+
+pub use balanced::{Balanced, Find, Found};
 
 /// An application as others name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +36,9 @@ pub enum ResolveError {
         /// What is wrong.
         reason: String,
     },
+    /// Nobody answers to the id, in the words of whoever looked.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// Finds runtimes.
@@ -39,8 +49,8 @@ pub trait Resolve: Send + Sync {
     /// Says that nobody answered at an address, so that it is not given again before it was seen again.
     fn forget(&self, app: &AppName, address: &str);
 
-    /// Says where this runtime takes calls. Others find it until the resolver is dropped.
-    fn announce(&self, listening: SocketAddr);
+    /// Says where this runtime takes calls, and on which port its HTTP API is. Others find it until the resolver is dropped.
+    fn announce(&self, listening: SocketAddr, http_port: u16);
 
     /// Takes the announcement back.
     fn withdraw<'a>(&'a self) -> BoxFuture<'a, ()>;
@@ -71,7 +81,7 @@ impl Resolve for Table {
 
     fn forget(&self, _app: &AppName, _address: &str) {}
 
-    fn announce(&self, _listening: SocketAddr) {}
+    fn announce(&self, _listening: SocketAddr, _http_port: u16) {}
 
     fn withdraw<'a>(&'a self) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))

@@ -75,8 +75,6 @@ fn needing_restart(before: &Configuration, found: &Configuration) -> Vec<&'stati
         (tracing.stdout, tracing.zipkin.clone(), tracing.otel.clone())
     };
     let sections = [
-        ("httpPipeline", found.http_pipeline != before.http_pipeline),
-        ("appHttpPipeline", found.app_http_pipeline != before.app_http_pipeline),
         ("tracing", exporters(found) != exporters(before)),
         ("metrics", found.metrics != before.metrics),
         ("nameResolution", found.name_resolution != before.name_resolution),

@@ -70,7 +70,7 @@ async fn run(
     let config = runtime_config(resolved, configuration, &declared);
     let runtime = Runtime::build(config, telemetry.clone(), metrics, logger.clone()).await?;
     let serving = open_ports(runtime.clone(), serving_config).await?;
-    runtime.invocation().resolver().announce(serving.internal());
+    runtime.invocation().resolver().announce(serving.internal(), resolved.settings.http.port);
     // The API is open before the application is: applications call it while they start.
     let end = tokio::select! {
         end = ends.wait(&runtime) => end,

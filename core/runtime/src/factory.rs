@@ -8,6 +8,8 @@ use mecha_plugin_api::configuration::ConfigurationStoreObject;
 use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::middleware::MiddlewareObject;
+use mecha_plugin_api::name_resolution::NameResolutionObject;
 use mecha_plugin_api::object::ObjectStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
@@ -45,6 +47,8 @@ impl Factory {
             "crypto" => vec![made.by::<CryptoObject>(Some(ComponentKind::Crypto))],
             "conversation" => vec![made.by::<ConversationObject>(Some(ComponentKind::Conversation))],
             "objects" => vec![made.by::<ObjectStoreObject>(None)],
+            "middleware" => vec![made.by::<MiddlewareObject>(None)],
+            "nameresolution" => vec![made.by::<NameResolutionObject>(None)],
             _ => Vec::new(),
         }
     }

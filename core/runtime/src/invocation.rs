@@ -4,16 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mecha_app_channel::AppChannel;
-use mecha_invocation::resolve::{Resolve, Table};
+use mecha_invocation::access::{AccessError, AccessList, AccessRules, CallerRules, Identity, OperationRule};
+use mecha_invocation::resolve::{Balanced, Resolve, Table};
 use mecha_invocation::{Endpoint, EndpointError, Host, Invocation, InvocationConfig, Mdns};
+use mecha_observability::Metrics;
 use mecha_resources::component::{Component, MetadataItem};
-use mecha_resources::configuration::NameResolution;
+use mecha_resources::configuration::{AccessControl, AppOperation, NameResolution};
 use mecha_resources::http_endpoint::TlsDocument;
 use mecha_resources::{HttpEndpoint, select_for};
 use serde_json::Value;
 
 use crate::App;
 use crate::definition::{Definition, ResolveError};
+use crate::name_resolution::{self, Finder, Source};
+use crate::policies::Policies;
 use crate::registry::Registry;
 
 /// Why service invocation cannot be put together.
@@ -33,6 +37,9 @@ pub enum InvocationError {
     /// An endpoint says what cannot be.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// Nobody can tell who may call.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// What invocation is put together from.
@@ -43,22 +50,61 @@ pub(crate) struct Parts<'a> {
     pub(crate) env: &'a HashMap<String, String>,
     pub(crate) endpoints: Vec<HttpEndpoint>,
     pub(crate) name_resolution: Option<&'a NameResolution>,
+    pub(crate) resolvers: Source,
     pub(crate) max_body_size: usize,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) access: Option<&'a AccessControl>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 pub(crate) async fn invocation(parts: Parts<'_>) -> Result<Invocation, InvocationError> {
-    let Parts { app, channel, registry, env, endpoints, name_resolution, max_body_size } = parts;
+    let Parts { app, channel, registry, env, endpoints, name_resolution, .. } = parts;
+    let access = access_list(parts.access, channel.as_deref())?;
     let endpoints = ready(endpoints, app, registry, env).await?;
     let host = Host::new(env.get("DAPR_HOST_IP").map(String::as_str));
     Ok(Invocation::new(InvocationConfig {
         app_id: app.id.to_string(),
         namespace: app.namespace.to_string(),
         channel,
-        resolver: resolver(name_resolution, &app.id, &host),
+        resolver: resolver(name_resolution, parts.resolvers, app, &host),
         endpoints,
         host,
-        max_body_size,
+        max_body_size: parts.max_body_size,
+        policies: parts.policies,
+        access,
+        metrics: parts.metrics,
     })?)
+}
+
+/// Who may call, ready to be asked; `None` is everybody.
+pub(crate) fn access_list(
+    access: Option<&AccessControl>,
+    channel: Option<&AppChannel>,
+) -> Result<Option<AccessList>, AccessError> {
+    let said = |access: &&AccessControl| {
+        !access.default_action.is_empty() || !access.trust_domain.is_empty() || !access.policies.is_empty()
+    };
+    let Some(access) = access.filter(said) else { return Ok(None) };
+    let is_http = channel.is_none_or(|channel| matches!(channel, AppChannel::Http(_)));
+    let callers = access.policies.iter().map(|policy| CallerRules {
+        identity: Identity {
+            trust_domain: policy.trust_domain.clone(),
+            namespace: policy.namespace.clone(),
+            app_id: policy.app_id.clone(),
+        },
+        default_action: policy.default_action.clone(),
+        operations: policy.operations.iter().map(operation).collect(),
+    });
+    let rules = AccessRules { default_action: access.default_action.clone(), callers: callers.collect() };
+    AccessList::new(rules, is_http).map(Some)
+}
+
+fn operation(operation: &AppOperation) -> OperationRule {
+    OperationRule {
+        name: operation.name.clone(),
+        http_verbs: operation.http_verbs.clone(),
+        action: operation.action.clone(),
+    }
 }
 
 /// The endpoints that are for an application, with their secrets in place.
@@ -80,15 +126,19 @@ pub(crate) async fn ready(
 }
 
 /// The way to others that the Configuration chooses.
-fn resolver(name_resolution: Option<&NameResolution>, app_id: &str, host: &Host) -> Arc<dyn Resolve> {
-    let component = name_resolution.map_or("", |chosen| chosen.component.as_str());
-    match component {
-        "" | "mdns" => Arc::new(Mdns::start(app_id, host.clone())),
-        "static" => Arc::new(Table::new(addresses(name_resolution))),
-        other => {
-            tracing::error!("name resolution {other} is not known; no other application is found");
-            Arc::new(Table::default())
-        }
+fn resolver(
+    name_resolution: Option<&NameResolution>,
+    resolvers: Source,
+    app: &Arc<App>,
+    host: &Host,
+) -> Arc<dyn Resolve> {
+    if name_resolution::plugin(name_resolution).is_some() {
+        return Arc::new(Balanced::new(Finder::new(resolvers, app.clone(), host.clone())));
+    }
+    let is_static = name_resolution.is_some_and(|chosen| chosen.component.eq_ignore_ascii_case("static"));
+    match is_static {
+        true => Arc::new(Table::new(addresses(name_resolution))),
+        false => Arc::new(Mdns::start(&app.id, host.clone())),
     }
 }
 

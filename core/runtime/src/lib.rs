@@ -21,6 +21,8 @@ mod invocation;
 mod lifecycle;
 mod lock_store;
 mod managed;
+mod middleware;
+mod name_resolution;
 mod object_store;
 mod observe;
 mod outbox;
@@ -50,6 +52,7 @@ pub use lifecycle::OpenError;
 pub use lock_store::LockStore;
 /// What an application says of an event; a stream's events are answered with it.
 pub use mecha_app_channel::EventStatus;
+pub use middleware::{Carried, Pipeline, Unread, Way};
 pub use object_store::{Download, ObjectSource, ObjectStore, PutError};
 pub use outbox::{Outbox, OutboxChange, OutboxError};
 pub use output_binding::OutputBinding;

@@ -11,6 +11,8 @@ use mecha_plugin_api::configuration::ConfigurationStoreObject;
 use mecha_plugin_api::conversation::ConversationObject;
 use mecha_plugin_api::crypto::CryptoObject;
 use mecha_plugin_api::lock::LockStoreObject;
+use mecha_plugin_api::middleware::MiddlewareObject;
+use mecha_plugin_api::name_resolution::NameResolutionObject;
 use mecha_plugin_api::object::ObjectStoreObject;
 use mecha_plugin_api::pubsub::PubSubObject;
 use mecha_plugin_api::secret::SecretStoreObject;
@@ -56,6 +58,8 @@ pub(crate) trait Managed: Any + Send + Sync {
 /// What differs between capabilities when a component enters the registry.
 pub(crate) trait Registered: CapabilityObject {
     type Settings: Send + Sync + 'static;
+    /// Whether `/v1.0/metadata` lists it.
+    const LISTED: bool = true;
     /// What the runtime reads from the component's metadata.
     fn settings(app: &App, definition: &Definition, resolved: &Resolved) -> Result<Self::Settings, Error>;
     /// Puts a component into a new snapshot whether it is open or not.
@@ -216,6 +220,40 @@ impl Registered for ObjectStoreObject {
     }
 }
 
+impl Registered for NameResolutionObject {
+    type Settings = ();
+    // The Configuration declares it, not a component resource.
+    const LISTED: bool = false;
+
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn declare(component: &Arc<Component<Self>>, registry: &mut Registry) {
+        registry.name_resolvers.insert(component.name().into(), component.clone());
+    }
+
+    fn register(_component: Arc<Component<Self>>, _registry: &mut Registry) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+impl Registered for MiddlewareObject {
+    type Settings = ();
+
+    fn settings(_app: &App, _definition: &Definition, _resolved: &Resolved) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn declare(component: &Arc<Component<Self>>, registry: &mut Registry) {
+        registry.middlewares.insert(component.name().into(), component.clone());
+    }
+
+    fn register(_component: Arc<Component<Self>>, _registry: &mut Registry) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
 impl<C: Registered> Managed for Component<C, C::Settings> {
     fn definition(&self) -> &Arc<Definition> {
         self.definition()
@@ -281,7 +319,9 @@ impl<C: Registered> Managed for Component<C, C::Settings> {
         };
         registry.open.push(self.clone());
         let capabilities = C::register(self, registry);
-        registry.add_summary(ComponentSummary { capabilities, ..summary });
+        if C::LISTED {
+            registry.add_summary(ComponentSummary { capabilities, ..summary });
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::managed::Managed;
+use crate::middleware::Middleware;
+use crate::name_resolution::NameResolver;
 use crate::{
     ConfigurationStore, Conversation, CryptoStore, InputBinding, LockStore, ObjectStore, OutputBinding,
     PubSub, SecretStore, StateStore,
@@ -47,6 +49,10 @@ pub struct Registry {
     pub(crate) crypto_stores: ByName<CryptoStore>,
     pub(crate) conversations: ByName<Conversation>,
     pub(crate) object_stores: ByName<ObjectStore>,
+    /// Declared middleware, open or not: what is not open must not be passed over.
+    pub(crate) middlewares: ByName<Middleware>,
+    /// Declared resolvers of names, open or not.
+    pub(crate) name_resolvers: ByName<NameResolver>,
     /// Declared brokers, open or not: who subscribes to one waits for it.
     pub(crate) declared_pubsubs: ByName<PubSub>,
     /// Declared input bindings that a plugin has opened once.

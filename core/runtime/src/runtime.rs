@@ -27,6 +27,8 @@ use crate::definition::Definition;
 use crate::factory::Factory;
 use crate::invocation::{self as services, InvocationError, Parts, invocation};
 use crate::lifecycle::{Failure, Lifecycle, OpenError};
+use crate::middleware::{AroundApp, Pipeline, Pipelines};
+use crate::name_resolution;
 use crate::observe::ObserverSource;
 use crate::outbox::Outbox;
 use crate::policies::Policies;
@@ -181,6 +183,9 @@ pub struct Runtime {
     registry: Arc<ArcSwap<Registry>>,
     policies: Arc<Policies>,
     configuration: ArcSwap<Configuration>,
+    pipelines: Arc<Pipelines>,
+    /// The resolver that was chosen at the start; another takes a restart.
+    name_resolution: Option<Arc<Definition>>,
     connection: AppConnection,
     application: Arc<Application>,
     outbox: Arc<Outbox>,
@@ -214,7 +219,9 @@ impl Runtime {
         let policies = Arc::new(Policies::new(metrics.clone()));
         policies.apply(&config.app.id, &config.resiliencies);
         let factory = Factory { observers, policies: policies.clone() };
-        let definitions = definitions(&config.app, &config.configuration, &config.components)?;
+        let mut definitions = definitions(&config.app, &config.configuration, &config.components)?;
+        let name_resolution = name_resolution::definition(config.configuration.name_resolution.as_ref());
+        definitions.extend(name_resolution.clone());
         let registry = Arc::new(ArcSwap::from_pointee(Registry::default()));
         let changed = signal::Sender::new(());
         let env = Arc::new(config.env);
@@ -236,10 +243,17 @@ impl Runtime {
         let host =
             PluginHost::new(config.plugins, factory.observers.sink()).map_err(BuildError::PrivateFolder)?;
         let (host, changes) = first_scan(host).await?;
-        check_failures(&lifecycle.apply(changes).await)?;
+        let failures = lifecycle.apply(changes).await;
+        let failures = name_resolution::report(failures, name_resolution.as_ref(), &registry.load());
+        check_failures(&failures)?;
         check_missing(config.missing_type, &lifecycle)?;
         check_secret_scopes(&config.configuration, &registry.load());
 
+        let resolvers = name_resolution::Source {
+            registry: registry.clone(),
+            changed: changed.subscribe(),
+            app_port: config.connection.port.unwrap_or_default(),
+        };
         let shared = Shared {
             app: config.app.clone(),
             telemetry: telemetry.clone(),
@@ -247,7 +261,15 @@ impl Runtime {
             changed,
         };
         let outbox = Arc::new(Outbox::new(&shared));
-        let application = Application::new(shared, config.connection.channel()?, config.subscriptions);
+        let pipelines = Arc::new(Pipelines::new(&config.configuration));
+        let around = AroundApp {
+            app: config.app.clone(),
+            registry: registry.clone(),
+            pipelines: pipelines.clone(),
+            max_body_size: config.connection.max_body_size,
+        };
+        let channel = config.connection.channel()?.map(|channel| channel.surrounded_by(Arc::new(around)));
+        let application = Application::new(shared, channel, config.subscriptions);
         let open = registry.load_full();
         let invocation = invocation(Parts {
             app: &config.app,
@@ -256,7 +278,11 @@ impl Runtime {
             env: &env,
             endpoints: config.http_endpoints,
             name_resolution: config.configuration.name_resolution.as_ref(),
+            resolvers,
             max_body_size: config.connection.max_body_size,
+            policies: policies.clone(),
+            access: config.configuration.access_control.as_ref(),
+            metrics: metrics.clone(),
         });
         let invocation = invocation.await?;
         let (stop_watching, stopped) = signal::channel(());
@@ -274,6 +300,8 @@ impl Runtime {
             registry,
             policies,
             configuration: ArcSwap::from_pointee(config.configuration),
+            pipelines,
+            name_resolution,
             connection: config.connection,
             application: Arc::new(application),
             outbox,
@@ -310,9 +338,20 @@ impl Runtime {
         self.registry.load()
     }
 
+    /// The same for whoever looks several times while it waits.
+    pub fn registry_now(&self) -> Arc<Registry> {
+        self.registry.load_full()
+    }
+
     /// The merged Dapr Configuration.
     pub fn configuration(&self) -> Arc<Configuration> {
         self.configuration.load_full()
+    }
+
+    /// The middleware around the HTTP API; `None` without any.
+    pub fn http_pipeline(&self) -> Option<Arc<Pipeline>> {
+        // A look at nothing costs less than a count of references.
+        self.pipelines.api.load().clone()
     }
 
     /// How the application is reached.
@@ -441,7 +480,8 @@ impl Runtime {
         &self,
         components: Vec<(mecha_resources::Component, String)>,
     ) -> Result<(), BuildError> {
-        let definitions = definitions(&self.app, &self.configuration.load(), &components)?;
+        let mut definitions = definitions(&self.app, &self.configuration.load(), &components)?;
+        definitions.extend(self.name_resolution.clone());
         self.tell_lifecycle(Redeclared::Definitions(definitions)).await;
         Ok(())
     }
@@ -459,9 +499,15 @@ impl Runtime {
         Ok(self.invocation.replace_endpoints(ready)?)
     }
 
-    /// Takes in a Configuration in place of what was: access lists and secret scopes hold from the next call, lists of
+    /// Takes in a Configuration in place of what was: pipelines, access lists and secret scopes hold from the next call, lists of
     /// denied components from the next [`Runtime::redeclare`]. Whatever was read from it at the start stays.
     pub fn reconfigure(&self, configuration: Configuration) {
+        self.pipelines.configure(&configuration);
+        let channel = self.application.channel().map(|channel| &**channel);
+        match services::access_list(configuration.access_control.as_ref(), channel) {
+            Ok(access) => self.invocation.replace_access(access),
+            Err(error) => tracing::error!("who may call stays as it was: {error}"),
+        }
         self.configuration.store(Arc::new(configuration));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use mecha_invocation::SERVICE;
+use mecha_invocation::{Called, SERVICE};
 use mecha_observability::{Propagated, names};
 use mecha_runtime::Runtime;
 use tonic::Status;
@@ -39,8 +39,16 @@ impl InternalEdge {
         let answer = self.runtime.invocation().serve(request, &call.trace).await;
         if let Some(mut span) = span {
             span.set_attribute(names::attribute::DAPR_PROTOCOL, names::attribute::value::GRPC);
-            if let Err(status) = &answer {
-                span.fail(status.message().to_owned());
+            span.set_attribute(names::attribute::RPC_SERVICE, names::attribute::value::SERVICE_INVOCATION);
+            match &answer {
+                Ok(answer) => {
+                    if let Some(Called(method)) = answer.extensions().get() {
+                        let app_id = &self.runtime.app().id;
+                        span.set_name(format!("{}{app_id}/{method}", names::span::CALL_LOCAL_PREFIX));
+                        span.set_attribute(names::attribute::DAPR_INVOKE_METHOD, method.clone());
+                    }
+                }
+                Err(status) => span.fail(status.message().to_owned()),
             }
             span.end();
         }

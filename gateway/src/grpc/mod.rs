@@ -24,7 +24,7 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic_reflection::server as reflection;
 
-use crate::http::body::Unbroken;
+use crate::http::body::{RequestBody, Unbroken};
 pub(crate) use internal::InternalEdge;
 use service::{DaprService, TOKEN};
 
@@ -80,7 +80,7 @@ impl GrpcEdge {
         let answered = match service {
             "dapr.proto.runtime.v1.Dapr" => self.dapr.clone().call(request).await,
             "mecha.objects.v1.Objects" => {
-                let request = request.map(|body| Unbroken::new(body, Version::HTTP_2));
+                let request = request.map(|body| Unbroken::new(RequestBody::Arriving(body), Version::HTTP_2));
                 self.objects.clone().call(request).await
             }
             "grpc.health.v1.Health"

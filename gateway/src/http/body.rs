@@ -18,12 +18,48 @@ pub(crate) type StreamBody = UnsyncBoxBody<Bytes, BoxError>;
 /// What hyper sends.
 pub(crate) type ResponseBody = Either<Full<Bytes>, StreamBody>;
 
+/// A request's body: as it arrives, or what a middleware has read of it or put in its place.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    Arriving(Incoming),
+    Read(Full<Bytes>),
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Arriving(body) => Pin::new(body).poll_frame(cx),
+            Self::Read(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Arriving(body) => body.is_end_stream(),
+            Self::Read(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Arriving(body) => body.size_hint(),
+            Self::Read(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A request's body as it arrives, for the one who takes it. Nothing is read ahead: who does not read holds its sender back.
 #[derive(Debug)]
-pub(crate) struct RequestStream(Mutex<Option<Incoming>>);
+pub(crate) struct RequestStream(Mutex<Option<RequestBody>>);
 
 impl RequestStream {
-    pub(crate) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: RequestBody) -> Self {
         Self(Mutex::new(Some(body)))
     }
 
@@ -33,7 +69,7 @@ impl RequestStream {
     }
 
     /// The body; `None` when it was read whole, or taken before.
-    pub(crate) fn take(&self) -> Option<Incoming> {
+    pub(crate) fn take(&self) -> Option<RequestBody> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -44,12 +80,12 @@ impl RequestStream {
 /// off, with an error that tonic does not recognise.
 #[derive(Debug)]
 pub(crate) struct Unbroken {
-    body: Incoming,
+    body: RequestBody,
     is_http2: bool,
 }
 
 impl Unbroken {
-    pub(crate) fn new(body: Incoming, version: Version) -> Self {
+    pub(crate) fn new(body: RequestBody, version: Version) -> Self {
         Self { body, is_http2: version >= Version::HTTP_2 }
     }
 }

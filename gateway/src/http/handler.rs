@@ -1,5 +1,6 @@
 //! One HTTP request from its head to its answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,15 +14,16 @@ use mecha_observability::{ActiveSpan, BaggageError, Propagated, names};
 use mecha_resources::configuration::ApiProtocol;
 use mecha_runtime::{Call, Runtime};
 
-use super::body::{RequestStream, ResponseBody};
+use super::body::{RequestBody, RequestStream, ResponseBody};
 use super::cors::Cors;
 use super::path::Path;
 use super::request::Request;
 use super::response::Reply;
 use super::router::Route;
-use crate::api::health;
+use crate::api::{health, invoke};
 use crate::call::{begin, same_token};
 use crate::error::ApiError;
+use crate::middleware::{Entering, through};
 
 const TOKEN: &str = "dapr-api-token";
 
@@ -51,24 +53,29 @@ impl Edge {
     }
 
     /// Answers one request. Never fails: every failure is an answer.
-    pub(crate) async fn handle(self: Arc<Self>, request: http::Request<Incoming>) -> Response<ResponseBody> {
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        request: http::Request<Incoming>,
+        peer: Option<IpAddr>,
+    ) -> Response<ResponseBody> {
         match &self.cors {
             Some(cors) if cors.concerns(&request) => {
                 let edge = self.clone();
                 let answer = |request| {
                     let edge = edge.clone();
-                    async move { edge.answer(request).await }
+                    async move { edge.answer(request, peer).await }
                 };
                 cors.guard(request, answer).await
             }
-            _ => self.answer(request).await,
+            _ => self.answer(request, peer).await,
         }
     }
 
-    async fn answer(&self, request: http::Request<Incoming>) -> Response<ResponseBody> {
+    async fn answer(&self, request: http::Request<Incoming>, peer: Option<IpAddr>) -> Response<ResponseBody> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let received = body.size_hint().lower();
+        let body = RequestBody::Arriving(body);
         let reply = match (Path::parse(head.uri.path()), propagated(&head.headers)) {
             (None, _) => Reply::text(StatusCode::BAD_REQUEST, "invalid URL escape in the path\n"),
             (_, Err(error)) => {
@@ -76,7 +83,7 @@ impl Edge {
             }
             (Some(path), Ok(incoming)) => {
                 let route = Route::of(&head.method, &path);
-                self.traced(&head, route, incoming, body).await
+                self.traced(&head, route, incoming, body, peer).await
             }
         };
         self.measure(&head, &reply, received, started);
@@ -102,12 +109,22 @@ impl Edge {
     }
 
     /// Health is never traced; everything else has its place in a trace.
-    async fn traced(&self, head: &Parts, route: Route<'_>, incoming: Propagated, body: Incoming) -> Reply {
+    async fn traced(
+        &self,
+        head: &Parts,
+        route: Route<'_>,
+        incoming: Propagated,
+        body: RequestBody,
+        peer: Option<IpAddr>,
+    ) -> Reply {
         if let Route::Health(route) = route {
-            return self.reply(health::http::answer(route, &self.runtime, head));
+            return self.health(route, head, body, peer).await;
         }
-        let (call, span) = begin(&self.runtime, incoming, head.uri.path());
-        let mut reply = self.authorised(head, route, &call, body).await;
+        let (call, mut span) = begin(&self.runtime, incoming, head.uri.path());
+        if let (Route::Unknown, Some(span)) = (&route, &mut span) {
+            invoke::http::describe(span, head);
+        }
+        let mut reply = self.authorised(head, route, &call, body, peer).await;
         finish(span, head, &reply);
         if call.trace.context.is_valid() {
             reply.header(names::header::TRACEPARENT, call.trace.context.traceparent().as_str());
@@ -115,7 +132,29 @@ impl Edge {
         reply
     }
 
-    async fn authorised(&self, head: &Parts, route: Route<'_>, call: &Call, body: Incoming) -> Reply {
+    async fn health(
+        &self,
+        route: health::http::Route,
+        head: &Parts,
+        body: RequestBody,
+        peer: Option<IpAddr>,
+    ) -> Reply {
+        if self.is_public || self.runtime.http_pipeline().is_none() {
+            return self.reply(health::http::answer(route, &self.runtime, head));
+        }
+        let (app, trace) = (self.runtime.app().clone(), Propagated::default());
+        let call = Call { app, trace, deadline: None };
+        self.surrounded(head, Route::Health(route), &call, body, peer).await
+    }
+
+    async fn authorised(
+        &self,
+        head: &Parts,
+        route: Route<'_>,
+        call: &Call,
+        body: RequestBody,
+        peer: Option<IpAddr>,
+    ) -> Reply {
         if let Some(expected) = &self.runtime.app().api_token
             && !self.is_public
         {
@@ -127,6 +166,32 @@ impl Edge {
         if self.is_public && !route.is_public() {
             return Reply::text(StatusCode::NOT_FOUND, "404 page not found\n");
         }
+        self.surrounded(head, route, call, body, peer).await
+    }
+
+    /// Passes the middleware that a Configuration puts around the API; the public port has none, as in daprd.
+    async fn surrounded(
+        &self,
+        head: &Parts,
+        route: Route<'_>,
+        call: &Call,
+        body: RequestBody,
+        peer: Option<IpAddr>,
+    ) -> Reply {
+        let pipeline = self.runtime.http_pipeline().filter(|_| !self.is_public);
+        let Some(pipeline) = pipeline else { return self.routed(head, route, call, body).await };
+        let entering = Entering { runtime: &self.runtime, call, peer, max_body_size: self.max_body_size };
+        // In a box, so that requests without middleware need not make room for this.
+        Box::pin(through(&pipeline, entering, head, body, |head, body| async move {
+            match Path::parse(head.uri.path()) {
+                Some(path) => self.routed(&head, Route::of(&head.method, &path), call, body).await,
+                None => Reply::text(StatusCode::BAD_REQUEST, "invalid URL escape in the path\n"),
+            }
+        }))
+        .await
+    }
+
+    async fn routed(&self, head: &Parts, route: Route<'_>, call: &Call, body: RequestBody) -> Reply {
         let route = if self.is_allowed(&route, head.uri.path()) { route } else { Route::Unknown };
         let (body, stream) = if route.wants_stream() {
             (Bytes::new(), RequestStream::new(body))
@@ -159,7 +224,7 @@ impl Edge {
     }
 
     /// Reads a body whole. A body that its route takes as a stream does not come here, and has no limit.
-    async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Reply> {
+    async fn read(&self, headers: &HeaderMap, body: RequestBody) -> Result<Bytes, Reply> {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }

@@ -1,5 +1,6 @@
 //! One listener's connections, from accept to the end of the last request.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::watch;
 
-use super::listener::Listener;
+use super::listener::{self, Listener};
 
 /// As daprd waits for a request's headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ pub(super) async fn accept<A, F, B>(
     answer: A,
     mut stopped: watch::Receiver<bool>,
 ) where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    A: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
@@ -80,10 +81,11 @@ pub(super) async fn accept<A, F, B>(
             () = stop_asked(&mut stopped) => break,
         };
         let (protocol, answer) = (protocol.clone(), answer.clone());
+        let peer = listener::peer(&stream);
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let answering = answer(request);
+                let answering = answer(request, peer);
                 async move { Ok::<_, std::convert::Infallible>(answering.await) }
             });
             let connection = protocol.serve_connection(TokioIo::new(stream), service);

@@ -1,7 +1,7 @@
 //! Where connections come from: a TCP port or a Unix domain socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -71,6 +71,14 @@ impl Listener {
             }
             Self::Unix { listener, .. } => Ok(Either::Right(listener.accept().await?.0)),
         }
+    }
+}
+
+/// The address at the other end, as IPv4 where it is one.
+pub(super) fn peer(connection: &Connection) -> Option<IpAddr> {
+    match connection {
+        Either::Left(stream) => stream.peer_addr().ok().map(|peer| peer.ip().to_canonical()),
+        Either::Right(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 mod connection;
 mod listener;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ pub async fn serve(runtime: Arc<Runtime>, config: ServeConfig) -> Result<Serving
     let edge = Arc::new(edge.map_err(|error| Error::Reflection(error.to_string()))?);
     for listener in grpc_listeners(&runtime, &config).await? {
         let edge = edge.clone();
-        serving.start(listener, &connection::grpc(), move |request| {
+        serving.start(listener, &connection::grpc(), move |request, _peer| {
             let edge = edge.clone();
             async move { edge.handle(request).await }
         });
@@ -111,7 +111,7 @@ pub async fn serve(runtime: Arc<Runtime>, config: ServeConfig) -> Result<Serving
     let edge = Arc::new(InternalEdge::new(runtime.clone()));
     let (listener, internal) = internal_listener(&config).await?;
     serving.internal = internal;
-    serving.start(listener, &connection::internal(), move |request| {
+    serving.start(listener, &connection::internal(), move |request, _peer| {
         let edge = edge.clone();
         async move { edge.handle(request).await }
     });
@@ -125,7 +125,7 @@ pub async fn serve(runtime: Arc<Runtime>, config: ServeConfig) -> Result<Serving
     if let Some((address, port)) = &config.metrics {
         let listener = Listener::tcp(address, *port, "--metrics-port").await?;
         tracing::info!("metrics server started on {address}:{port}/");
-        serving.start(listener, &protocol, move |_request| {
+        serving.start(listener, &protocol, move |_request, _peer| {
             let mut response = Response::new(Full::new(Bytes::from(runtime.metrics().render())));
             let media_type = http::HeaderValue::from_static(CONTENT_TYPE);
             response.headers_mut().insert(http::header::CONTENT_TYPE, media_type);
@@ -156,15 +156,15 @@ impl Serving {
 
     fn start_http(&mut self, listener: Listener, protocol: &Protocol, edge: &Arc<Edge>) {
         let edge = edge.clone();
-        self.start(listener, protocol, move |request| {
+        self.start(listener, protocol, move |request, peer| {
             let edge = edge.clone();
-            async move { edge.handle(request).await }
+            async move { edge.handle(request, peer).await }
         });
     }
 
     fn start<A, F, B>(&mut self, listener: Listener, protocol: &Protocol, answer: A)
     where
-        A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {

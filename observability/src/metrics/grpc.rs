@@ -103,7 +103,7 @@ impl MethodHandle {
 }
 
 /// As Go's gRPC names its codes.
-fn code_name(code: Code) -> &'static str {
+pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "Canceled",

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::names::{label, metric};
 
 /// Paths that get a label of their own. Dapr has no such limit; beyond it we use its label for "any path".
-const MAX_PATHS: usize = 500;
+pub(super) const MAX_PATHS: usize = 500;
 
 /// Statuses with a slot; another one costs a look-up.
 const STATUSES: [u16; 24] = [
@@ -22,8 +22,9 @@ const STATUSES: [u16; 24] = [
 ];
 
 /// Verbs with a label of their own, as in Dapr; the others are `UNKNOWN`.
-const VERBS: [&str; 9] = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
-const UNKNOWN_VERB: &str = "UNKNOWN";
+pub(super) const VERBS: [&str; 9] =
+    ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
+pub(super) const UNKNOWN_VERB: &str = "UNKNOWN";
 
 /// `spec.metrics.http` of Dapr's Configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

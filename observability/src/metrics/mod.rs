@@ -5,11 +5,13 @@
 //! with what it likes is bounded, so that a scan of random paths cannot eat the memory.
 
 mod bounded;
+mod client;
 mod component;
 mod family;
 mod grpc;
 mod health;
 mod http;
+mod invocation;
 mod path;
 mod pattern;
 mod plugin;
@@ -20,10 +22,12 @@ mod runtime;
 
 use prometheus::{Registry, TextEncoder};
 
+pub use client::ClientMetrics;
 pub use component::{ComponentHandle, ComponentKind, ComponentMetrics, Operation, OperationHandle};
 pub use grpc::{GrpcMetrics, MethodHandle};
 pub use health::HealthMetrics;
 pub use http::{HttpCardinality, HttpMetrics, RouteHandle};
+pub use invocation::{AccessDecision, InvocationMetrics};
 pub use plugin::{GenerationState, InFlight, PluginHandle, PluginMetrics};
 pub use pubsub::{IngressStatus, PubSubHandle, PubSubMetrics};
 pub use resiliency::{PolicySite, ResiliencyMetrics};
@@ -87,12 +91,16 @@ pub struct Metrics {
     pub components: ComponentMetrics,
     /// Events published and delivered.
     pub pubsub: PubSubMetrics,
+    /// Calls between applications.
+    pub invocation: InvocationMetrics,
     /// Timeouts, retries and circuit breakers.
     pub resiliency: ResiliencyMetrics,
     /// The HTTP server.
     pub http: HttpMetrics,
     /// The gRPC server.
     pub grpc: GrpcMetrics,
+    /// Calls of the application.
+    pub client: ClientMetrics,
     /// Dapr's error codes.
     pub errors: ErrorCodeMetrics,
     /// Life of components.
@@ -113,9 +121,11 @@ impl Metrics {
         Ok(Self {
             components: ComponentMetrics::new(&registry, settings)?,
             pubsub: PubSubMetrics::new(&registry, settings)?,
+            invocation: InvocationMetrics::new(&registry, settings)?,
             resiliency: ResiliencyMetrics::new(&registry, settings)?,
             http: HttpMetrics::new(&registry, settings)?,
             grpc: GrpcMetrics::new(&registry, settings)?,
+            client: ClientMetrics::new(&registry, settings)?,
             errors: ErrorCodeMetrics::new(&registry, settings)?,
             runtime: RuntimeMetrics::new(&registry, settings)?,
             health: HealthMetrics::new(&registry, settings)?,

@@ -43,7 +43,7 @@ impl Settings {
             response_timeout: (!timeout.is_zero()).then_some(timeout.min(FOREVER)),
             max_response_body_size: max_response_body_size(spec)?,
             security_token: security_token(spec)?,
-            error_if_not_2xx: spec.text("errorIfNot2XX").is_none() || spec.flag("errorIfNot2XX"),
+            error_if_not_2xx: spec.text("errorIfNot2XX").is_none() || flag(spec, "errorIfNot2XX")?,
         })
     }
 }
@@ -105,6 +105,16 @@ fn security_token(spec: &ComponentSpec) -> Result<Option<(HeaderName, HeaderValu
     Ok(Some((name, value)))
 }
 
+/// A yes/no field. Dapr takes anything that is not a yes for a no, a typing error as well.
+fn flag(spec: &ComponentSpec, name: &str) -> Result<bool> {
+    let text = spec.text(name).unwrap_or_default().trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "n" | "off" | "0" | "f" => Ok(false),
+        _ if spec.flag(name) => Ok(true),
+        _ => Err(Error::invalid(format!("'{text}' is neither true nor false")).with_field(name)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use mecha_plugin_api::{ErrorKind, Metadata};
@@ -152,6 +162,7 @@ mod tests {
             (&[("url", "ftp://host")], "url"),
             (&with_url("maxResponseBodySize", "big"), "maxResponseBodySize"),
             (&with_url("responseTimeout", "soon"), "responseTimeout"),
+            (&with_url("errorIfNot2XX", "ture"), "errorIfNot2XX"),
             (&with_url("MTLSRenegotiation", "RenegotiateOnceAsClient"), "MTLSRenegotiation"),
             (&with_url("MTLSRootCA", "/no/such/file"), "MTLSRootCA"),
         ] {

@@ -22,7 +22,7 @@ impl FileSettings {
         Ok(Self {
             path: spec.text(SECRETS_FILE).ok_or_else(missing)?.into(),
             separator: spec.text("nestedSeparator").unwrap_or(":").to_owned(),
-            multi_valued: spec.flag("multiValued"),
+            multi_valued: flag(spec, "multiValued")?,
         })
     }
 }
@@ -30,4 +30,14 @@ impl FileSettings {
 /// The prefix of a `secretstores.local.env` component; empty when there is none.
 pub(crate) fn env_prefix(spec: &ComponentSpec) -> String {
     spec.text("prefix").unwrap_or_default().to_owned()
+}
+
+/// A yes/no field. Dapr takes anything that is not a yes for a no, a typing error as well.
+fn flag(spec: &ComponentSpec, name: &str) -> Result<bool> {
+    let text = spec.text(name).unwrap_or_default().trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "n" | "off" | "0" | "f" => Ok(false),
+        _ if spec.flag(name) => Ok(true),
+        _ => Err(Error::invalid(format!("'{text}' is neither true nor false")).with_field(name)),
+    }
 }

@@ -43,7 +43,7 @@ impl Database {
             connection: connection(spec)?,
             timeout,
             busy_timeout: duration(spec, "busyTimeout", DEFAULT_BUSY_TIMEOUT)?,
-            disable_wal: spec.flag("disableWAL"),
+            disable_wal: flag(spec, "disableWAL")?,
         })
     }
 }
@@ -88,6 +88,16 @@ pub(crate) fn identifier(spec: &ComponentSpec, field: &str, default: &str) -> Re
         return Err(Error::invalid(format!("invalid identifier: {name}")).with_field(field));
     }
     Ok(name.to_owned())
+}
+
+/// A yes/no field. Dapr takes anything that is not a yes for a no, a typing error as well.
+fn flag(spec: &ComponentSpec, name: &str) -> Result<bool> {
+    let text = spec.text(name).unwrap_or_default().trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "n" | "off" | "0" | "f" => Ok(false),
+        _ if spec.flag(name) => Ok(true),
+        _ => Err(Error::invalid(format!("'{text}' is neither true nor false")).with_field(name)),
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +148,7 @@ mod tests {
             ("timeout", "100ms"),
             ("timeout", "soon"),
             ("busyTimeout", "soon"),
+            ("disableWAL", "ture"),
             ("cleanupInterval", "-soon"),
             ("tableName", "state; drop table state"),
             ("metadataTableName", "a-b"),

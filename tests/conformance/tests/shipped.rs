@@ -7,9 +7,14 @@ use mecha_conformance::{Outcome, RowError, check, rows};
 use mecha_testkit::plugin_library;
 
 /// Plugins without rows, and why.
-const WITHOUT_ROWS: [(&str, &str); 3] = [
+const WITHOUT_ROWS: [(&str, &str); 5] = [
     ("http-binding", "it calls whatever it is pointed at; its own tests have a server for it"),
     ("conversation", "what a model answers is its own; the echo's own tests say what it answers"),
+    (
+        "middleware",
+        "what passes through is the pipeline's to say; the integration tests go through each type",
+    ),
+    ("name-resolution", "it finds runtimes, which the tests of name resolution start"),
     ("crypto", "what it does depends on the keys that it is given; its own tests have some of each kind"),
 ];
 

@@ -78,7 +78,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "core/invocation",
-        may_use: &[PROTO, APP_CHANNEL, OBSERVABILITY],
+        may_use: &[PROTO, APP_CHANNEL, OBSERVABILITY, RESILIENCY],
         because: "it speaks to applications and runtimes; components are not its business",
     },
     Rule {

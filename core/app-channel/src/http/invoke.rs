@@ -1,11 +1,11 @@
 //! Another application's calls, over HTTP: passed on as they are, whatever the status of the answer.
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Response};
 use mecha_observability::Propagated;
 
 use super::HttpApp;
 use crate::body::{BodyStream, Outgoing, placed};
-use crate::error::{AppError, chain};
+use crate::error::AppError;
 
 impl HttpApp {
     /// Passes one call on. `path` is escaped and has its query; of the headers the runtime's own go before the caller's. The
@@ -26,13 +26,11 @@ impl HttpApp {
                 headers.insert(name, value);
             }
         }
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = self.uri(path)?;
-        *request.headers_mut() = headers;
+        let request = self.request(method, path, headers, body)?;
         let place = self.0.owned_place().await;
-        let answer = self.0.client.request(request).await;
-        let answer = answer.map_err(|error| AppError::Unreachable(chain(&error)))?;
-        Ok(answer.map(|body| placed(body, place)))
+        match self.around() {
+            None => Ok(self.dispatch(request).await?.map(|body| placed(body, place))),
+            Some(around) => Ok(self.through(around, request).await?.map(|body| placed(body, place))),
+        }
     }
 }

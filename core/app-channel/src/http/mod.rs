@@ -5,14 +5,18 @@ mod configuration;
 mod invoke;
 mod topic;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use mecha_observability::Propagated;
 
-use crate::body::Outgoing;
+use crate::around::{Around, Exchange, Returning};
+use crate::body::{BoxError, Outgoing};
 use crate::config::AppChannelConfig;
 use crate::error::{AppError, chain};
 use crate::transport::Transport;
@@ -25,17 +29,21 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SHOWN_BODY: usize = 200;
 
 /// An application that speaks HTTP.
-pub struct HttpApp(Transport<Outgoing>);
+pub struct HttpApp(Transport<Outgoing>, Option<Arc<dyn Around>>);
 
 impl HttpApp {
     pub(crate) fn new(config: &AppChannelConfig) -> Result<Self, AppError> {
-        Transport::new(config).map(Self)
+        Transport::new(config).map(|transport| Self(transport, None))
+    }
+
+    pub(crate) fn put_around(&mut self, around: Arc<dyn Around>) {
+        self.1 = Some(around);
     }
 
     pub(crate) async fn probe(&self, path: &str) -> Result<(), AppError> {
-        // As in daprd a probe takes no place: an application that is busy up to its limit is well.
-        let answer = self.exchange(Method::GET, path, HeaderMap::new(), Bytes::new()).await?;
-        success(answer).map(drop)
+        // As in daprd a probe takes no place: an application that is busy up to its limit is well. Nor does it pass middleware.
+        let request = self.request(Method::GET, path, HeaderMap::new(), Outgoing::from(Bytes::new()))?;
+        success(self.whole(self.dispatch(request).await?).await?).map(drop)
     }
 
     /// What `GET` on `path` answers to the runtime of `app_id`; `None` when the application has no such path.
@@ -64,22 +72,51 @@ impl HttpApp {
         body: Bytes,
     ) -> Result<Response<Bytes>, AppError> {
         let _place = self.0.place().await;
-        self.exchange(method, path, headers, body).await
+        let request = self.request(method, path, headers, Outgoing::from(body))?;
+        match self.around() {
+            None => self.whole(self.dispatch(request).await?).await,
+            Some(around) => self.whole(self.through(around, request).await?).await,
+        }
     }
 
-    async fn exchange(
+    fn request(
         &self,
         method: Method,
         path: &str,
         headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Response<Bytes>, AppError> {
-        let mut request = Request::new(Outgoing::from(body));
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, AppError> {
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(path)?;
         *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// What stands around calls now.
+    fn around(&self) -> Option<&dyn Around> {
+        self.1.as_deref().filter(|around| around.is_there())
+    }
+
+    fn through<'a>(&'a self, around: &'a dyn Around, request: Request<Outgoing>) -> Exchange<'a> {
+        around.exchange(
+            request,
+            Box::new(move |request| {
+                Box::pin(async move { Ok(self.dispatch(request).await?.map(Returning::stream)) })
+            }),
+        )
+    }
+
+    async fn dispatch(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, AppError> {
         let answer = self.0.client.request(request).await;
-        let (head, body) = answer.map_err(|error| AppError::Unreachable(chain(&error)))?.into_parts();
+        answer.map_err(|error| AppError::Unreachable(chain(&error)))
+    }
+
+    async fn whole<B>(&self, answer: Response<B>) -> Result<Response<Bytes>, AppError>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let (head, body) = answer.into_parts();
         let limit = self.0.max_body_size;
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),

@@ -25,6 +25,15 @@ struct Entry {
     asked: Option<Instant>,
 }
 
+impl Entry {
+    /// Something is not there any more. When nothing is, whoever wants to know asks at once: the answer to what was asked came.
+    fn gone(&mut self) {
+        if self.seen.is_empty() {
+            self.asked = None;
+        }
+    }
+}
+
 impl Cache {
     /// The next address of an application, its runtimes in turns. IPv4 goes before IPv6.
     pub(super) fn address(&self, app_id: &str) -> Option<String> {
@@ -61,6 +70,7 @@ impl Cache {
     pub(super) fn forget(&self, app_id: &str, address: &str) {
         if let Some(entry) = self.lock().get_mut(app_id) {
             entry.seen.retain(|(known, _)| known.to_string() != address);
+            entry.gone();
         }
     }
 
@@ -87,6 +97,9 @@ impl Cache {
                     entry.seen.sort_by_key(|(address, _)| *address);
                 }
                 learnt = true;
+                if !is_there {
+                    entry.gone();
+                }
             }
         }
         learnt

@@ -96,7 +96,7 @@ impl Resolve for Mdns {
         self.shared.cache.forget(&app.id, address);
     }
 
-    fn announce(&self, listening: SocketAddr) {
+    fn announce(&self, listening: SocketAddr, _http_port: u16) {
         let ip = if listening.ip().is_unspecified() { self.shared.host.address } else { listening.ip() };
         let address = SocketAddr::new(ip, listening.port());
         *self.shared.announced.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
@@ -346,5 +346,17 @@ mod tests {
         assert!(shared.cache.address("b-app").is_some());
         shared.take(&shared.announcement(0, 0).unwrap());
         assert!(shared.cache.address("b-app").is_none());
+        assert!(shared.cache.begin("b-app"), "who wants to know now asks");
+    }
+
+    #[test]
+    fn an_address_that_is_forgotten_is_asked_for_again_at_once() {
+        let shared = shared();
+        assert!(shared.cache.begin("b-app"));
+        shared.take(&shared.announcement(TTL, ADDRESS_TTL).unwrap());
+        assert!(!shared.cache.begin("b-app"), "somebody asked just now");
+        shared.cache.forget("b-app", "127.0.0.1:3603");
+        assert!(shared.cache.address("b-app").is_none());
+        assert!(shared.cache.begin("b-app"));
     }
 }

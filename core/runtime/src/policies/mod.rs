@@ -1,17 +1,21 @@
-//! The policies of Resiliency resources where they are needed: at components, in both directions.
+//! The policies of Resiliency resources where they are needed: at components, in both directions, and at calls of applications.
 //!
 //! [`Policies`] holds all of them and gives each component its own, [`ComponentPolicies`], which change under the calls when the
-//! resources do. `calls.rs` runs a component's operation under one; `observe.rs` counts and logs; `convert.rs` hands resources over.
+//! resources do. `calls.rs` runs a component's operation under one, `apps.rs` gives those of applications; `observe.rs` counts and
+//! logs; `convert.rs` hands resources over.
 
+mod apps;
 mod calls;
 mod convert;
 mod observe;
 mod slot;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use mecha_observability::Metrics;
-use mecha_resiliency::{ComponentType, Direction, Registry, Report};
+use mecha_resiliency::{BuiltIn, ComponentType, Direction, Policy, Registry, Report};
 use mecha_resources::Resiliency;
 use mecha_resources::selection::Selectable;
 
@@ -25,6 +29,10 @@ pub(crate) struct Policies {
     metrics: Arc<Metrics>,
     /// Every component that is in use. Locked while policies change, so that none keeps an old one.
     components: Mutex<Vec<Weak<ComponentPolicies>>>,
+    /// Whether a resource holds; most runtimes have none, and then nobody looks any further.
+    is_any: AtomicBool,
+    /// The built-in retries of calls of other runtimes.
+    between_runtimes: ArcSwap<Policy>,
 }
 
 /// The policies of one component.
@@ -41,7 +49,14 @@ pub(crate) struct ComponentPolicies {
 impl Policies {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         let registry = Registry::new(Arc::new(observe::Observed::new(metrics.clone())));
-        Self { registry, metrics, components: Mutex::default() }
+        let between_runtimes = ArcSwap::from_pointee(registry.built_in(BuiltIn::ServiceRetries));
+        Self {
+            registry,
+            metrics,
+            components: Mutex::default(),
+            is_any: AtomicBool::new(false),
+            between_runtimes,
+        }
     }
 
     /// Makes these resources hold, as far as they are for the application, and no others.
@@ -52,8 +67,16 @@ impl Policies {
         let report = self.registry.apply(&specs);
         self.tell(&report);
         if report.is_changed {
+            // Of all that hold: a resource that is refused may hold as it was before.
+            self.is_any.store(!specs.is_empty(), Ordering::Relaxed);
+            self.between_runtimes.store(Arc::new(self.registry.built_in(BuiltIn::ServiceRetries)));
             components.retain(|component| component.upgrade().inspect(|known| self.fill(known)).is_some());
         }
+    }
+
+    fn is_any(&self) -> bool {
+        // Relaxed: a call that overlaps with a change may see either side of it.
+        self.is_any.load(Ordering::Relaxed)
     }
 
     /// The policies of a component; `block` is the first part of its type.

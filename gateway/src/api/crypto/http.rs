@@ -12,13 +12,12 @@ use futures_util::stream::{StreamExt as _, iter, try_unfold};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tonic::Code;
 
 use super::service::{self, Encryption, Source, Work, failed, invalid};
 use crate::error::ApiError;
-use crate::http::body::{Body, BoxError};
+use crate::http::body::{Body, BoxError, RequestBody};
 use crate::http::path::decoded;
 use crate::http::request::Request;
 use crate::http::response::Reply;
@@ -155,7 +154,7 @@ async fn pump<S: Source>(mut work: Work<S>, sender: mpsc::Sender<Part>, is_duple
 }
 
 /// A request's body.
-struct Arriving(Incoming);
+struct Arriving(RequestBody);
 
 impl Source for Arriving {
     async fn next(&mut self) -> Option<Result<Bytes, String>> {

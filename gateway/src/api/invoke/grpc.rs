@@ -2,7 +2,9 @@
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use mecha_invocation::{Answer, InvokeRequest, Origin, RequestBody, Verb, collect, method, to_grpc};
+use mecha_invocation::{
+    Answer, InvokeError, InvokeRequest, Origin, RequestBody, Verb, collect, method, to_grpc,
+};
 use mecha_proto::common::v1::InvokeResponse;
 use mecha_proto::error_model::pb::Status as RpcStatus;
 use mecha_proto::runtime::v1::InvokeServiceRequest;
@@ -11,7 +13,7 @@ use mecha_runtime::{Call, Runtime};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 
-use super::service::{grpc_code, invoke as call_method};
+use super::service::{failed, grpc_code};
 use crate::error::{ApiError, from_http_status};
 
 /// The status of an application that speaks HTTP.
@@ -52,7 +54,12 @@ pub(crate) async fn invoke(
         origin: Origin::Grpc,
         body: RequestBody::Whole(data.value.into()),
     };
-    let answer = call_method(runtime, call, &request.id, invocation).await.map_err(Failure::NoAnswer)?;
+    let answer = runtime.invocation().invoke(&request.id, invocation, &call.trace).await;
+    let answer = answer.map_err(|error| match error {
+        // As in Dapr, in its own words alone.
+        InvokeError::Policy(end) => Failure::Application(Box::new(end.status())),
+        error => Failure::NoAnswer(failed(&request.id, &error)),
+    })?;
     answered(answer, runtime.invocation().max_body_size(), &request.id).await
 }
 

@@ -4,17 +4,19 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use mecha_invocation::{Answer, InvokeRequest, Origin, RequestBody, collect, to_http};
+use hyper::body::Body as _;
+use mecha_invocation::{Answer, InvokeRequest, Origin, RequestBody as InvokeBody, collect, to_http};
+use mecha_observability::{ActiveSpan, names};
 use mecha_resources::configuration::ApiProtocol;
 use serde_json::json;
 use tonic::Code;
 
-use super::service::{http_status, invoke};
+use super::service::{failed, http_status};
 use crate::error::ApiError;
-use crate::http::body::Body;
+use crate::http::body::{Body, RequestBody};
 use crate::http::path::{decoded_path, unescape};
 use crate::http::request::Request;
 use crate::http::response::Reply;
@@ -60,7 +62,8 @@ pub(crate) async fn answer(request: &Request<'_>) -> Result<Reply, ApiError> {
         origin: Origin::Http,
         body: body(request).await?,
     };
-    let answer = invoke(request.runtime, request.call, &target.id, invocation).await?;
+    let answer = request.runtime.invocation().invoke(&target.id, invocation, &request.call.trace).await;
+    let answer = answer.map_err(|error| failed(&target.id, &error))?;
     let mut reply = reply(answer);
     if wants_events && reply.status.is_success() {
         reply.headers.insert(CONTENT_TYPE, EVENTS);
@@ -69,21 +72,31 @@ pub(crate) async fn answer(request: &Request<'_>) -> Result<Reply, ApiError> {
     Ok(reply)
 }
 
+/// Says in a request's span whom it calls; nothing of a request that calls nobody.
+pub(crate) fn describe(span: &mut ActiveSpan, head: &Parts) {
+    let Some(Target { id, method, .. }) = target(&decoded_path(head.uri.path()), &head.headers) else {
+        return;
+    };
+    span.set_name(format!("{}{id}/{method}", names::span::CALL_LOCAL_PREFIX));
+    span.set_attribute(names::attribute::RPC_SERVICE, names::attribute::value::SERVICE_INVOCATION);
+    span.set_attribute(names::attribute::NET_PEER_NAME, id);
+}
+
 /// A body of a length that fits is read whole, so that it can be sent again; any other passes through.
-async fn body(request: &Request<'_>) -> Result<RequestBody, ApiError> {
+async fn body(request: &Request<'_>) -> Result<InvokeBody, ApiError> {
     let Some(body) = request.stream.take().filter(|body| !body.is_end_stream()) else {
-        return Ok(RequestBody::Whole(Bytes::new()));
+        return Ok(InvokeBody::Whole(Bytes::new()));
     };
     let limit = request.runtime.invocation().max_body_size();
     let length = request.header(CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     let body = stream(body);
     if length.is_none_or(|length| length > limit) {
-        return Ok(RequestBody::Stream(body));
+        return Ok(InvokeBody::Stream(body));
     }
-    collect(body, limit).await.map(RequestBody::Whole).map_err(ApiError::malformed_body)
+    collect(body, limit).await.map(InvokeBody::Whole).map_err(ApiError::malformed_body)
 }
 
-fn stream(body: Incoming) -> mecha_invocation::BodyStream {
+fn stream(body: RequestBody) -> mecha_invocation::BodyStream {
     body.map_err(Into::into).boxed_unsync()
 }
 

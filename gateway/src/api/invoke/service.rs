@@ -1,24 +1,13 @@
 //! The semantics of service invocation, with Dapr's errors.
 
 use http::StatusCode;
-use mecha_invocation::{Answer, InvokeError, InvokeRequest};
-use mecha_runtime::{Call, Runtime};
+use mecha_invocation::InvokeError;
 use tonic::Code;
 
 use crate::error::ApiError;
 
-/// Calls a method; an answer with a status that is no success is no error here.
-pub(super) async fn invoke(
-    runtime: &Runtime,
-    call: &Call,
-    id: &str,
-    request: InvokeRequest,
-) -> Result<Answer, ApiError> {
-    runtime.invocation().invoke(id, request, &call.trace).await.map_err(|error| failed(id, &error))
-}
-
 /// An invocation without an answer.
-fn failed(id: &str, error: &InvokeError) -> ApiError {
+pub(super) fn failed(id: &str, error: &InvokeError) -> ApiError {
     let http = match error.code() {
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

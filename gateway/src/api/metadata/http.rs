@@ -62,6 +62,8 @@ fn described(message: pb::GetMetadataResponse) -> Map<String, Value> {
     put("enabledFeatures", message.enabled_features.into());
     put("components", message.registered_components.into_iter().map(component).collect());
     put("subscriptions", message.subscriptions.into_iter().map(subscription).collect());
+    let endpoints = message.http_endpoints.into_iter();
+    put("httpEndpoints", endpoints.map(|endpoint| json!({"name": endpoint.name})).collect());
     put("extended", json!(message.extended_metadata));
     put("appConnectionProperties", message.app_connection_properties.map_or(Value::Null, connection));
     let actors = message.actor_runtime.unwrap_or_default();

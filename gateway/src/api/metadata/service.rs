@@ -35,6 +35,7 @@ pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
         extended_metadata: extended(runtime),
         enabled_features: configuration.enabled_features().into_iter().map(str::to_owned).collect(),
         app_connection_properties,
+        http_endpoints: http_endpoints(runtime),
         subscriptions: runtime.subscriptions().iter().map(|spec| subscription(spec)).collect(),
         actor_runtime: Some(pb::ActorRuntime {
             runtime_status: pb::actor_runtime::ActorRuntimeStatus::Disabled.into(),
@@ -43,6 +44,11 @@ pub(super) fn describe(runtime: &Runtime) -> pb::GetMetadataResponse {
         }),
         ..Default::default()
     }
+}
+
+fn http_endpoints(runtime: &Runtime) -> Vec<pb::MetadataHttpEndpoint> {
+    let names = runtime.invocation().endpoint_names().into_iter();
+    names.map(|name| pb::MetadataHttpEndpoint { name }).collect()
 }
 
 fn subscription(spec: &SubscriptionSpec) -> pb::PubsubSubscription {
