@@ -54,6 +54,10 @@ pub(crate) enum Benchmark {
     Invocation,
     /// A call across the plugin boundary, against the same work called directly.
     PluginCall,
+    /// The Redis plugin at its boundary, against the Redis client that it uses.
+    RedisClient,
+    /// The Kafka plugin at its boundary, against rdkafka.
+    KafkaClient,
     /// A plugin replaced while it serves.
     Swap,
     /// From exec to ready, memory when idle, sizes of files.

@@ -5,10 +5,13 @@ mod configuration;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use configuration::{configuration, path};
 use http::Request;
 use http_body_util::Full;
-use mecha_testkit::{Mecha, MechaBuilder, OtlpCollector, Reply, Scripted, ScriptedApp};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use mecha_testkit::{Mecha, MechaBuilder, OtlpCollector, Reply, Scripted, ScriptedApp, eventually};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -93,6 +96,42 @@ async fn without_certificates_what_holds_for_everybody_decides() {
     // The own runtime asks nobody.
     let own = pair.callee.http_url(&format!("/v1.0/invoke/{}/method/own", pair.id));
     assert_eq!(pair.callee.http().post(&own, "{}").await.unwrap().status, 200);
+}
+
+/// Calls that pass through are asked for as well, and a changed Configuration counts from the next call.
+#[tokio::test]
+async fn calls_that_pass_through_and_changed_rules() {
+    let (app, id) =
+        (ScriptedApp::start(|_| async { Scripted::status(404) }).await.unwrap(), unique("callee"));
+    let rules = |action: &str| json!({"accessControl": {"defaultAction": action}});
+    let file = configuration(&rules("deny"));
+    let callee = runtime(&id).flag("--app-port", app.port().to_string()).flag("--config", path(&file));
+    let callee = callee.flag("--disable-init-endpoints", "config,subscribe").start().await.unwrap();
+    let call = || async {
+        let client: Client<_, Full<Bytes>> =
+            Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        let request = Request::post(format!("{}/test.Service/Method", callee.grpc_endpoint()))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("dapr-app-id", &id);
+        let answer = client.request(request.body(Full::default()).unwrap()).await.unwrap();
+        tonic::Status::from_header_map(answer.headers()).unwrap()
+    };
+    let denied = call().await;
+    assert_eq!(denied.code(), tonic::Code::PermissionDenied);
+    let text = "access control policy has denied access to id:  operation: /test.Service/Method verb: NONE";
+    assert_eq!(denied.message(), text);
+
+    let allowing = configuration(&rules("allow"));
+    std::fs::copy(allowing.path(), file.path()).unwrap();
+    eventually(SOON, || async {
+        let status = call().await;
+        // It gets as far as the application, which speaks no gRPC.
+        anyhow::ensure!(status.code() == tonic::Code::Unavailable, "{status}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

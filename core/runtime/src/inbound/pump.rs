@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mecha_plugin_api::source::{Delivery, Outcome, SourceObject};
+use mecha_plugin_api::source::{Delivery, Outcome, Settlement, SourceObject};
 use mecha_plugin_api::{CallContext, Error};
 use mecha_plugin_host::CapabilityObject;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::lanes::{Held, Lanes};
+use super::lanes::{Entered, Held, Lanes};
 use super::settling::Settling;
 use super::{Feed, Flow, FlowWatch, Gathering, settlement};
 use crate::App;
@@ -262,11 +262,13 @@ impl<C: CapabilityObject> Tap<C> {
     async fn pull(&self, flow: &mut FlowWatch, moves: &mut watch::Receiver<u64>) -> End {
         let (mut pause, mut has_read) = (FIRST_PAUSE, false);
         loop {
+            self.lanes.open();
             let pulled = tokio::select! {
                 biased;
                 // An error means that the component is gone, which is the end as well.
                 _ = moves.changed() => return End::Asked,
                 () = flow.changed() => return End::Asked,
+                () = self.lanes.should_pull_anew() => continue,
                 pulled = self.next() => pulled,
             };
             match pulled {
@@ -376,15 +378,31 @@ impl<C: CapabilityObject> Tap<C> {
         if self.feed.gathering().is_some() {
             // One bulk after the other, which keeps every order.
             let (deliveries, places): (Vec<Delivery>, Vec<_>) = held.into_iter().unzip();
-            self.settling.settle(self.feed.handle(deliveries).await);
+            let settlements = self.feed.handle(deliveries).await;
+            match any_again(&settlements) {
+                // Before the next pull, which could bring what stands behind them.
+                true => self.settling.settle_now(settlements).await,
+                false => self.settling.settle(settlements),
+            }
             drop(places);
             return;
         }
         // All of them enter before the first is worked on: one that fails at once must find those behind it in its lane.
-        let first: Vec<_> = held.into_iter().filter_map(|held| self.lanes.enter(held)).collect();
+        let (mut first, mut back) = (Vec::new(), Vec::new());
+        for held in held {
+            match self.lanes.enter(held) {
+                Entered::Now(held) => first.push(held),
+                Entered::Waits => {}
+                Entered::Back((delivery, _)) => back.push(settlement(delivery.id, Outcome::RETRY)),
+            }
+        }
         for held in first {
             let (feed, lanes, settling) = (self.feed.clone(), self.lanes.clone(), self.settling.clone());
             self.tasks.spawn(work(feed, lanes, settling, held));
+        }
+        if !back.is_empty() {
+            // Before the next pull, which could bring what stands behind them.
+            self.settling.settle_now(back).await;
         }
     }
 
@@ -404,16 +422,22 @@ impl<C: CapabilityObject> Tap<C> {
     }
 }
 
+fn any_again(settlements: &[Settlement]) -> bool {
+    settlements.iter().any(|settled| settled.outcome == Outcome::RETRY)
+}
+
 /// Handles one delivery, and those that wait behind it.
 async fn work<C: 'static>(feed: Arc<dyn Feed<C>>, lanes: Arc<Lanes>, settling: Settling, first: Held) {
     let mut next = Some(first);
     while let Some((delivery, place)) = next {
         let key = delivery.ordering_key.clone();
         let mut settlements = feed.handle(vec![delivery]).await;
-        let comes_again = settlements.iter().any(|settled| settled.outcome == Outcome::RETRY);
-        if comes_again && !key.is_empty() {
-            let behind = lanes.clear(&key).into_iter();
+        if any_again(&settlements) && !key.is_empty() {
+            let behind = lanes.close(&key).into_iter();
             settlements.extend(behind.map(|(delivery, _)| settlement(delivery.id, Outcome::RETRY)));
+            settling.settle_now(settlements).await;
+            lanes.source_knows(&key);
+            return;
         }
         settling.settle(settlements);
         drop(place);

@@ -149,19 +149,14 @@ impl<Q: Queue> Ledger<Q> {
     }
 
     /// Up to `max` deliveries, one of each partition in turn; at most `limit` are out at once, shared by the partitions.
-    ///
-    /// A partition that has messages out gives no more of them before those are settled: when one fails, the host can take
-    /// back what waits behind it, but not what meets it on its way out.
     pub(crate) fn take(&mut self, max: usize, limit: usize, now: Instant) -> Vec<Delivery> {
         let mut taken = Vec::new();
         let max = max.min(limit.saturating_sub(self.out.len()));
         let share = limit.div_ceil(self.lanes.len().max(1));
-        let is_busy: Vec<bool> = self.lanes.iter().map(|lane| lane.out > 0).collect();
         let mut idle = 0;
         while taken.len() < max && idle < self.lanes.len() {
             self.turn = (self.turn + 1) % self.lanes.len();
-            let is_free = is_busy.get(self.turn) == Some(&false);
-            match is_free.then(|| self.take_one(self.turn, share, now)).flatten() {
+            match self.take_one(self.turn, share, now) {
                 Some(delivery) => {
                     idle = 0;
                     taken.push(delivery);

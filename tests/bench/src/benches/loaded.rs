@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use mecha_plugin_api::host::{FinishedSpan, LogEvent};
 use mecha_plugin_api::state::StateStoreObject;
 use mecha_plugin_api::{ComponentSpec, Metadata};
-use mecha_plugin_host::{Change, Generation, HostConfig, PluginHost, PluginIdentity, PluginSink};
+use mecha_plugin_host::{
+    CapabilityObject, Change, Generation, HostConfig, PluginHost, PluginIdentity, PluginSink,
+};
 use mecha_testkit::plugin_library;
 use tempfile::TempDir;
 
@@ -50,6 +52,16 @@ impl LoadedPlugin {
     /// Opens a state store on the current generation.
     pub(super) async fn open(&self, component_type: &str) -> Result<StateStoreObject> {
         Ok(self.generation.open(ComponentSpec::new(super::STORE, component_type, Metadata::new())).await?)
+    }
+
+    /// Opens a component with metadata on the current generation.
+    pub(super) async fn open_with<C: CapabilityObject>(
+        &self,
+        component_type: &str,
+        metadata: &[(&str, &str)],
+    ) -> Result<C> {
+        let metadata: Metadata = metadata.iter().copied().collect();
+        Ok(self.generation.open(ComponentSpec::new(super::STORE, component_type, metadata)).await?)
     }
 
     /// Ends the current generation.

@@ -1,5 +1,6 @@
 //! The benchmarks, one a file, and what those of the state API share.
 
+mod client;
 mod deliveries;
 mod grpc_state;
 mod http_state;
@@ -50,6 +51,8 @@ pub(crate) async fn run(benchmark: Benchmark, plan: &Plan) -> Result<Vec<Table>>
         Benchmark::GrpcState => grpc_state::run(plan).await,
         Benchmark::RedisState => redis_state::run(plan).await,
         Benchmark::PluginCall => plugin_call::run(plan).await,
+        Benchmark::RedisClient => client::redis(plan).await,
+        Benchmark::KafkaClient => client::kafka(plan).await,
         Benchmark::Swap => swap::run(plan).await,
         Benchmark::Publish => publish::run(plan).await,
         Benchmark::Deliveries => deliveries::run(plan).await,

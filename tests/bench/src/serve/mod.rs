@@ -6,6 +6,8 @@ mod http;
 mod poster;
 mod redis;
 
+pub(crate) use redis::connect as connect_to_redis;
+
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;

@@ -22,7 +22,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 const QUEUE: usize = 4096;
 
 /// Opens the connection and keeps it driven.
-pub(super) async fn connect(addr: SocketAddr) -> Result<MultiplexedConnection> {
+pub(crate) async fn connect(addr: SocketAddr) -> Result<MultiplexedConnection> {
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     let config = AsyncConnectionConfig::new()

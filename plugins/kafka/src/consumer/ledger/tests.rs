@@ -87,18 +87,6 @@ fn what_is_retried_comes_before_anything_newer_and_stops_only_its_partition() {
 }
 
 #[test]
-fn nothing_overtakes_what_may_still_fail() {
-    let (mut ledger, now) = (ledger(&[(0, 4)]), Instant::now());
-    let taken = ledger.take(2, 10, now);
-    assert_eq!(texts(&taken), ["0", "1"]);
-    assert_eq!(ledger.take(10, 10, now).len(), 0, "the first may have failed already");
-    ledger.settle(&done(&taken[..1]), now);
-    assert_eq!(ledger.take(10, 10, now).len(), 0, "so may the second");
-    ledger.settle(&[again(&taken[1], 0)], now);
-    assert_eq!(texts(&ledger.take(10, 10, now)), ["1", "2", "3"]);
-}
-
-#[test]
 fn without_retries_the_first_failure_is_given_up_and_the_rest_comes_again() {
     let (mut ledger, now) = (ledger(&[(0, 3)]), Instant::now());
     let taken = ledger.take(3, 10, now);

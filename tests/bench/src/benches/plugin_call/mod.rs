@@ -131,11 +131,11 @@ impl Reached for Direct {
     }
 }
 
-fn get_request(key: &str) -> GetRequest {
+pub(super) fn get_request(key: &str) -> GetRequest {
     GetRequest { key: key.into(), consistency: Consistency::UNSPECIFIED, metadata: Metadata::new() }
 }
 
-fn set_request(key: &str, value: Bytes) -> SetRequest {
+pub(super) fn set_request(key: &str, value: Bytes) -> SetRequest {
     SetRequest {
         key: key.into(),
         value: value.into(),
