@@ -145,7 +145,8 @@ fn named<'a>(spans: &'a [ReceivedSpan], name: &str) -> &'a ReceivedSpan {
     spans.iter().find(|span| span.span.name == name).unwrap_or_else(|| panic!("no span {name} in {names:?}"))
 }
 
-const SERVER: &str = "/v1.0/invoke/app/method/m";
+/// As Dapr names the span of an invocation.
+const SERVER: &str = "CallLocal/app/m";
 
 #[tokio::test]
 async fn each_middleware_has_a_span_in_the_requests_trace() {
