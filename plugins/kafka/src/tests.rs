@@ -5,6 +5,7 @@ mod boundary;
 mod errors;
 mod faults;
 mod group;
+mod identity;
 mod load;
 mod missing_topic;
 mod pubsub;

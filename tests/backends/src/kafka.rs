@@ -1,5 +1,7 @@
-//! Apache Kafka: one node that is broker and controller (KRaft), on loopback ports, with a listener for anyone and one for
-//! who logs in.
+//! Apache Kafka: one node that is broker and controller (KRaft), on loopback ports, with a listener for anyone, one for who
+//! logs in, and where a test wants them, one for certificates and one for tokens.
+
+mod properties;
 
 use std::env;
 use std::fs;
@@ -13,8 +15,10 @@ use tempfile::TempDir;
 
 use crate::error::{BackendError, Result};
 use crate::maven::Jars;
-use crate::port::free_port;
 use crate::process::ServerProcess;
+
+pub use self::properties::KafkaIdentity;
+use self::properties::Ports;
 
 /// Variable that names a Kafka which runs already, as `host:port`; `cargo xtask test` sets it.
 pub const KAFKA_VARIABLE: &str = "MECHA_TEST_KAFKA";
@@ -47,7 +51,15 @@ const PORT_TRIES: usize = 3;
 pub struct Kafka {
     addr: SocketAddr,
     sasl: Option<SocketAddr>,
+    guarded: Option<Guarded>,
     owner: Owner,
+}
+
+/// Where a server listens for clients with a certificate, and for those with a token.
+#[derive(Debug, Clone, Copy)]
+struct Guarded {
+    certificates: SocketAddr,
+    tokens: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -66,9 +78,19 @@ impl Kafka {
 
     /// Starts a server of our own and returns once it answers.
     pub fn start() -> Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts a server of our own that also has a listener for TLS, where clients show certificates of the same authority, and
+    /// one for tokens (`OAUTHBEARER`, without TLS; the broker takes JSON web tokens that nobody signed).
+    pub fn start_guarded(identity: &KafkaIdentity) -> Result<Self> {
+        Self::start_with(Some(identity))
+    }
+
+    fn start_with(identity: Option<&KafkaIdentity>) -> Result<Self> {
         let mut last = None;
         for _ in 0..PORT_TRIES {
-            match Self::start_on(free_port()?, free_port()?, free_port()?) {
+            match Self::start_on(&Ports::free()?, identity) {
                 Err(error @ BackendError::Ended { .. }) => last = Some(error),
                 done => return done,
             }
@@ -79,7 +101,9 @@ impl Kafka {
     /// The server that [`KAFKA_VARIABLE`] names, else one of our own. Tests of a shared one use topics of their own.
     pub fn shared() -> Result<Self> {
         match named(KAFKA_VARIABLE)? {
-            Some(addr) => Ok(Self { addr, sasl: named(KAFKA_SASL_VARIABLE)?, owner: Owner::Another }),
+            Some(addr) => {
+                Ok(Self { addr, sasl: named(KAFKA_SASL_VARIABLE)?, guarded: None, owner: Owner::Another })
+            }
             None => Self::start(),
         }
     }
@@ -93,6 +117,16 @@ impl Kafka {
     /// A server of our own has one; a shared one has it where [`KAFKA_SASL_VARIABLE`] names it.
     pub fn sasl_addr(&self) -> Option<SocketAddr> {
         self.sasl
+    }
+
+    /// Address of the listener that speaks TLS and wants a certificate, of a server by [`Kafka::start_guarded`].
+    pub fn certificates_addr(&self) -> Option<SocketAddr> {
+        self.guarded.map(|guarded| guarded.certificates)
+    }
+
+    /// Address of the listener that wants a token, of a server by [`Kafka::start_guarded`].
+    pub fn tokens_addr(&self) -> Option<SocketAddr> {
+        self.guarded.map(|guarded| guarded.tokens)
     }
 
     /// Whether the server answers now and counts itself as alive.
@@ -132,56 +166,22 @@ impl Kafka {
         create_topic(self.addr, name, partitions)
     }
 
-    fn start_on(port: u16, sasl: u16, controller: u16) -> Result<Self> {
+    fn start_on(ports: &Ports, identity: Option<&KafkaIdentity>) -> Result<Self> {
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let dir = tempfile::tempdir()?;
-        fs::write(dir.path().join("properties"), properties(dir.path(), port, sasl, controller))?;
+        fs::write(dir.path().join("properties"), properties::text(dir.path(), ports, identity))?;
         format(dir.path())?;
-        let server = Some(launch(local(port), dir.path())?);
-        Ok(Self { addr: local(port), sasl: Some(local(sasl)), owner: Owner::Us { server, dir } })
+        let server = Some(launch(local(ports.anyone), dir.path())?);
+        let guarded = identity
+            .map(|_| Guarded { certificates: local(ports.certificates), tokens: local(ports.tokens) });
+        let owner = Owner::Us { server, dir };
+        Ok(Self { addr: local(ports.anyone), sasl: Some(local(ports.users)), guarded, owner })
     }
 }
 
 fn named(variable: &'static str) -> Result<Option<SocketAddr>> {
     let Ok(value) = env::var(variable) else { return Ok(None) };
     value.parse().map(Some).map_err(|_| BackendError::Address { variable, value })
-}
-
-fn properties(dir: &Path, port: u16, sasl: u16, controller: u16) -> String {
-    let (user, password, data) = (Kafka::USER, Kafka::PASSWORD, dir.join("data"));
-    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule";
-    let scram = "org.apache.kafka.common.security.scram.ScramLoginModule";
-    format!(
-        "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}\n\
-         controller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=\
-         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT\n\
-         inter.broker.listener.name=PLAINTEXT\n\
-         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
-         listener.name.sasl_plaintext.plain.sasl.jaas.config={plain} required user_{user}=\"{password}\";\n\
-         listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config={scram} required;\n\
-         listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config={scram} required;\n\
-         log.dirs={data}\n\
-         num.partitions=1\n\
-         auto.create.topics.enable=true\n\
-         offsets.topic.num.partitions=4\n\
-         offsets.topic.replication.factor=1\n\
-         transaction.state.log.num.partitions=1\n\
-         transaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\n\
-         share.coordinator.state.topic.num.partitions=1\n\
-         share.coordinator.state.topic.replication.factor=1\n\
-         share.coordinator.state.topic.min.isr=1\n\
-         group.initial.rebalance.delay.ms=0\n\
-         log.cleaner.dedupe.buffer.size=1048577\n\
-         num.network.threads=2\n\
-         num.io.threads=4\n",
-        data = data.display()
-    )
 }
 
 /// Writes the folder's identity and the user's proofs into the empty storage.

@@ -30,7 +30,7 @@ pub use elasticmq::{ElasticMq, SQS_VARIABLE};
 pub use error::{BackendError, Result};
 pub use go::GoModule;
 pub use h2spec::{Case, h2spec};
-pub use kafka::{KAFKA_SASL_VARIABLE, KAFKA_VARIABLE, Kafka};
+pub use kafka::{KAFKA_SASL_VARIABLE, KAFKA_VARIABLE, Kafka, KafkaIdentity};
 pub use maven::{Java, JavaPrograms};
 pub use node::{Node, NodePackages};
 pub use optional::optional;

@@ -64,6 +64,8 @@ impl Health {
     /// Takes in what librdkafka reports.
     pub(crate) fn report(&self, code: Code, reason: &str) {
         let trouble = match code {
+            // With TLS 1.3 a broker looks at the client's certificate when the client takes the handshake for done.
+            Code::BrokerTransportFailure if is_alert(reason) => self.no_tls(reason),
             Code::BrokerTransportFailure | Code::Resolve => {
                 self.lock().connection = reason.to_owned();
                 return;
@@ -125,11 +127,19 @@ impl Health {
                 .with_field("caCert");
             }
             reason if reason.contains("PLAINTEXT") => "disableTls",
-            reason if reason.contains("alert") => "clientCert",
+            reason if is_alert(reason) => {
+                let message = format!("the brokers want another certificate, by authType mtls: {reason}");
+                return Error::new(ErrorKind::DENIED, message).with_field("clientCert");
+            }
             _ => "brokers",
         };
         Error::new(ErrorKind::DENIED, format!("no TLS with the brokers: {reason}")).with_field(field)
     }
+}
+
+/// Whether the broker ended the connection over TLS and said why: that is about the certificate which we showed, or did not.
+fn is_alert(reason: &str) -> bool {
+    reason.contains("alert") && ["ertificate", "unknown ca"].iter().any(|what| reason.contains(what))
 }
 
 #[cfg(test)]
@@ -216,5 +226,10 @@ mod tests {
             health.report(Code::SSL, reason);
             assert_eq!(health.trouble().unwrap().field(), Some(field));
         }
+        health.worked();
+        health.report(Code::BrokerTransportFailure, "SSL routines::sslv3 alert certificate unknown");
+        health.report(Code::AllBrokersDown, "1/1 brokers are down");
+        let trouble = health.trouble().unwrap();
+        assert_eq!((trouble.kind(), trouble.field()), (ErrorKind::DENIED, Some("clientCert")));
     }
 }

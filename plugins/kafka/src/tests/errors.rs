@@ -5,7 +5,7 @@ use mecha_plugin_api::{Error, ErrorKind};
 
 use super::*;
 
-async fn refused(spec: ComponentSpec) -> Error {
+pub(super) async fn refused(spec: ComponentSpec) -> Error {
     let opening = tokio::time::timeout(Duration::from_secs(15), KafkaPubSub::open(spec));
     opening.await.expect("an answer in 15 s").err().expect("a refusal")
 }
