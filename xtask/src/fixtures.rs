@@ -48,6 +48,8 @@ const ROWS: &[Fixture] = &[
     },
     plain("incompatible", "mecha-plugin-incompatible"),
     plain("no-export", "mecha-plugin-no-export"),
+    // What the conformance checks must find.
+    plain("flawed", "mecha-plugin-flawed"),
 ];
 
 const fn plain(name: &'static str, package: &'static str) -> Fixture {

@@ -35,6 +35,8 @@ impl ElasticMq {
     pub const REGION: &'static str = "elasticmq";
     /// The account of its queues.
     pub const ACCOUNT: &'static str = "000000000000";
+    /// A queue that is there from the start, for components that make none.
+    pub const QUEUE: &'static str = "mecha-conformance";
 
     /// Starts a server of our own and returns once it answers.
     pub fn start() -> Result<Self> {
@@ -76,13 +78,14 @@ fn launch(addr: SocketAddr, dir: &Path) -> Result<ServerProcess> {
 
 fn config(addr: SocketAddr) -> String {
     let (host, port) = (addr.ip(), addr.port());
-    let (region, account) = (ElasticMq::REGION, ElasticMq::ACCOUNT);
+    let (region, account, queue) = (ElasticMq::REGION, ElasticMq::ACCOUNT, ElasticMq::QUEUE);
     format!(
         "include classpath(\"application.conf\")\n\
          node-address {{ protocol = http, host = \"{host}\", port = {port}, context-path = \"\" }}\n\
          rest-sqs {{ enabled = true, bind-hostname = \"{host}\", bind-port = {port}, sqs-limits = strict }}\n\
          rest-stats {{ enabled = false }}\n\
-         aws {{ region = \"{region}\", accountId = \"{account}\" }}\n"
+         aws {{ region = \"{region}\", accountId = \"{account}\" }}\n\
+         queues {{ {queue} {{ }} }}\n"
     )
 }
 
@@ -91,6 +94,7 @@ mod tests {
     use super::*;
     use crate::optional;
 
+    const PREDEFINED: &str = "/?Action=GetQueueUrl&QueueName=mecha-conformance";
     const NEW_QUEUE: &str = "/?Action=CreateQueue&QueueName=queue";
 
     #[test]
@@ -100,6 +104,9 @@ mod tests {
         let made = http::send(addr, "POST", NEW_QUEUE, "").unwrap();
         let url = format!("{}/{}/queue", server.endpoint(), ElasticMq::ACCOUNT);
         assert!(made.status == 200 && made.body.contains(&url), "{made:?}");
+
+        let asked = http::send(addr, "POST", PREDEFINED, "").unwrap();
+        assert!(asked.status == 200 && asked.body.contains(ElasticMq::QUEUE), "{asked:?}");
 
         server.stop().unwrap();
         assert!(!http::answers(addr));

@@ -37,6 +37,8 @@ impl Versitygw {
     pub const ACCESS_KEY: &'static str = "mecha";
     /// The secret key that goes with it.
     pub const SECRET_KEY: &'static str = "mecha-secret";
+    /// A bucket that is there from the start, for components that make none.
+    pub const BUCKET: &'static str = "mecha-conformance";
 
     /// Starts a server of our own and returns once it answers.
     pub fn start() -> Result<Self> {
@@ -66,7 +68,7 @@ impl Versitygw {
 
 fn launch(addr: SocketAddr, dir: &Path) -> Result<ServerProcess> {
     let data = dir.join("data");
-    fs::create_dir_all(&data)?;
+    fs::create_dir_all(data.join(Versitygw::BUCKET))?;
     let mut command = Command::new(PROGRAM.find_or_install()?);
     command.current_dir(dir).args(["--port", &addr.to_string(), "posix"]).arg(data);
     command.env("ROOT_ACCESS_KEY", Versitygw::ACCESS_KEY).env("ROOT_SECRET_KEY", Versitygw::SECRET_KEY);

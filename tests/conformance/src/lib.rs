@@ -5,8 +5,13 @@
 //! offers its type for: `state.rs`, `pubsub/` and so on, one module each.
 
 mod configuration;
+mod conversation;
+mod crypto;
 mod input_binding;
 mod lock;
+mod middleware;
+mod name_resolution;
+mod object;
 mod output_binding;
 mod plugin;
 mod pubsub;
@@ -15,13 +20,14 @@ mod secret;
 mod state;
 mod subject;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use mecha_plugin_api::Capability;
 use mecha_plugin_api::binding::InputBindingObject;
 use mecha_plugin_host::Refusal;
 
-pub use row::{Lack, Row, RowError, rows};
+pub use row::{Key, Lack, Row, RowError, rows, rows_with};
 
 use plugin::Plugin;
 use subject::Subject;
@@ -64,6 +70,18 @@ pub enum Error {
 /// Why a check failed.
 type Checked = Result<(), String>;
 
+/// The component types that a plugin offers, with their versions; one that serves as several things is named once.
+///
+/// # Errors
+/// [`Error`] when the file cannot be loaded.
+pub async fn offered(library: &Path) -> Result<BTreeSet<(String, String)>, Error> {
+    let plugin = Plugin::load(library)?;
+    let components = &plugin.generation().description().components;
+    let types = components.iter().map(|one| (one.type_name.to_string(), one.version.to_string())).collect();
+    plugin.retire().await;
+    Ok(types)
+}
+
 /// Holds a component to the checks of its capabilities, and tells of each as soon as it ran.
 ///
 /// # Errors
@@ -94,7 +112,12 @@ pub async fn check(library: &Path, row: &Row, tell: &mut (dyn FnMut(Outcome) + S
             }
             Capability::CONFIGURATION_STORE => configuration::all(&subject, &mut tell).await,
             Capability::LOCK_STORE => lock::all(&subject, &mut tell).await,
-            // Capabilities without checks yet: that it opens is said by `mecha plugin inspect`.
+            Capability::CRYPTO => crypto::all(&subject, &mut tell).await,
+            Capability::CONVERSATION => conversation::all(&subject, &mut tell).await,
+            Capability::OBJECT_STORE => object::all(&subject, &mut tell).await,
+            Capability::NAME_RESOLUTION => name_resolution::all(&subject, &mut tell).await,
+            Capability::MIDDLEWARE => middleware::all(&subject, &mut tell).await,
+            // Those that came after this was built: that it opens is said by `mecha plugin inspect`.
             _ => {}
         }
     }

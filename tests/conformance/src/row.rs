@@ -32,6 +32,20 @@ pub enum Lack {
     Groups,
     /// A secret that is not there reads as an empty one.
     NotFound,
+    /// An object store takes any text for a cursor.
+    Cursor,
+    /// A resolver makes addresses out of names: nobody registers with it.
+    Registration,
+}
+
+/// A key that a component holds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Its name.
+    pub name: String,
+    /// An algorithm that it is for.
+    pub algorithm: String,
 }
 
 /// A component to be checked.
@@ -49,6 +63,10 @@ pub struct Row {
     pub publish_metadata: Metadata,
     /// Under which name a request to an output binding names a key.
     pub key: String,
+    /// Keys to wrap and unwrap with.
+    pub keys: Vec<Key>,
+    /// The status with which a middleware answers a request without credentials; `None`: it lets it pass.
+    pub answers: Option<u16>,
     /// How long a message may take at most.
     pub patience: Duration,
     /// How long it is quiet before nothing more is expected.
@@ -92,6 +110,8 @@ struct Section {
     without: BTreeSet<Lack>,
     publish_metadata: BTreeMap<String, String>,
     key: Option<String>,
+    keys: Vec<Key>,
+    answers: Option<u16>,
     patience: Option<String>,
     quiet: Option<String>,
 }
@@ -102,6 +122,18 @@ struct Section {
 /// # Errors
 /// [`RowError::Read`]; what is wrong with a row is that row's alone.
 pub fn rows(file: &Path, folder: &Path) -> Result<Vec<Result<Row, RowError>>, RowError> {
+    rows_with(file, folder, &|name| std::env::var(name).ok())
+}
+
+/// The rows of a file, with somebody else's word for what `{env:NAME}` stands for.
+///
+/// # Errors
+/// [`RowError::Read`]; what is wrong with a row is that row's alone.
+pub fn rows_with(
+    file: &Path,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Result<Row, RowError>>, RowError> {
     let name = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|source| RowError::Read { file: name.clone(), source })?;
@@ -115,7 +147,7 @@ pub fn rows(file: &Path, folder: &Path) -> Result<Vec<Result<Row, RowError>>, Ro
         };
         let unique = format!("mecha{}x{index}", std::process::id());
         let here = file.parent().unwrap_or(Path::new(""));
-        let places = Places { folder, here, unique: &unique };
+        let places = Places { folder, here, unique: &unique, variable };
         Some(Row::read(value, &places).map_err(|problem| match problem {
             Problem::Wrong(reason) => wrong(reason),
             Problem::Needs(type_name, variable) => RowError::Needs { type_name, variable },
@@ -175,6 +207,8 @@ impl Row {
                 .map(|(key, value)| (key.as_str(), value.as_str()))
                 .collect(),
             key: section.key.unwrap_or_else(|| "key".to_owned()),
+            keys: section.keys,
+            answers: section.answers,
             patience: duration("patience", section.patience, PATIENCE)?,
             quiet: duration("quiet", section.quiet, QUIET)?,
         })
@@ -190,6 +224,8 @@ impl Row {
             without: BTreeSet::new(),
             publish_metadata: Metadata::new(),
             key: "key".to_owned(),
+            keys: Vec::new(),
+            answers: None,
             patience: PATIENCE,
             quiet: QUIET,
         }
@@ -207,6 +243,7 @@ struct Places<'a> {
     folder: &'a Path,
     here: &'a Path,
     unique: &'a str,
+    variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Places<'_> {
@@ -219,7 +256,7 @@ impl Places<'_> {
         while let Some(start) = filled.find("{env:") {
             let Some(length) = filled[start..].find('}') else { break };
             let variable = filled[start + "{env:".len()..start + length].to_owned();
-            let value = std::env::var(&variable).map_err(|_| variable)?;
+            let value = (self.variable)(&variable).ok_or(variable)?;
             filled.replace_range(start..=start + length, &value);
         }
         Ok(filled)

@@ -22,7 +22,7 @@ use mecha_plugin_api::object::{
 use mecha_plugin_api::{CallContext, ComponentSpec, Error, ErrorKind, Metadata, Result};
 use tracing::Instrument as _;
 
-use self::failure::{Refusal, send};
+use self::failure::{Refusal, about_key, send};
 use self::settings::Settings;
 use super::limits;
 use crate::client::{Shared, configure};
@@ -90,7 +90,8 @@ impl ObjectStore for S3Objects {
     }
 
     async fn get(&self, context: &CallContext, request: GetRequest) -> Result<Body> {
-        download::open(&self.bucket, context, request).await
+        let key = request.key.clone();
+        download::open(&self.bucket, context, request).await.map_err(|error| about_key(error, &key))
     }
 
     async fn put(&self, context: &CallContext, request: PutRequest) -> Result<Upload> {
@@ -121,7 +122,7 @@ impl ObjectStore for S3Objects {
         match deleted.map(drop).map_err(|refusal| refusal.into_error("delete", &request.conditions)) {
             // To S3 an object that is not there is deleted; other servers say so.
             Err(error) if error.kind() == ErrorKind::NOT_FOUND && error.field().is_none() => Ok(()),
-            deleted => deleted,
+            deleted => deleted.map_err(|error| about_key(error, &request.key)),
         }
     }
 
@@ -204,7 +205,8 @@ impl Bucket {
         let asked = send(self.client.head_object().bucket(&self.name).key(key).send());
         let found = asked.instrument(span.clone()).await;
         span::record(&span, found.as_ref().err().map(Refusal::failure));
-        let found = found.map_err(|refusal| refusal.into_error("look at", &Conditions::default()))?;
+        let found =
+            found.map_err(|refusal| about_key(refusal.into_error("look at", &Conditions::default()), key))?;
         Ok(ObjectHead {
             key: key.into(),
             size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),

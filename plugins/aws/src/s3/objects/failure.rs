@@ -12,6 +12,9 @@ use tracing::instrument::WithSubscriber as _;
 
 use crate::error::Failure;
 
+/// Bytes of a key.
+const LONGEST_KEY: usize = 1024;
+
 /// A request that S3 refused, or that never came there.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -73,6 +76,18 @@ impl Refusal {
     }
 }
 
+/// A refusal without a reason of a key that S3, or a server like it, does not take for one: it is the key that is refused.
+pub(super) fn about_key(error: Error, key: &str) -> Error {
+    let is_odd = key.is_empty()
+        || key.len() > LONGEST_KEY
+        || key.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if is_odd && error.kind() == ErrorKind::INVALID && error.field().is_none() {
+        error.with_field("key")
+    } else {
+        error
+    }
+}
+
 /// A condition that S3 found not to hold. Of two it does not say which; `field` is the one that it looks at first.
 fn mismatch(conditions: &Conditions, field: &str) -> Error {
     let only = match (conditions.if_match.is_empty(), conditions.if_none_match.is_empty()) {
@@ -85,4 +100,20 @@ fn mismatch(conditions: &Conditions, field: &str) -> Error {
     let details: Metadata = etag.map(|etag| ("etag", etag.as_str())).into_iter().collect();
     let text = "the object is not as the condition asks";
     Error::new(ErrorKind::ETAG_MISMATCH, text).with_field(only).with_details(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_blamed_only_when_it_is_an_odd_one() {
+        let long = "a".repeat(LONGEST_KEY + 1);
+        for key in ["", "a/..", "./a", "/a", "a//b", &long] {
+            assert_eq!(about_key(Error::invalid("no"), key).field(), Some("key"), "{key}");
+        }
+        assert_eq!(about_key(Error::invalid("no"), "a..b/c.").field(), None);
+        assert_eq!(about_key(Error::unavailable("no"), "a/..").field(), None);
+        assert_eq!(about_key(Error::invalid("no").with_field("range"), "a/..").field(), Some("range"));
+    }
 }

@@ -9,7 +9,7 @@ use mecha_plugin_api::{Buf, CallContext, Error, Metadata, Result};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument as _;
 
-use super::failure::{Refusal, send};
+use super::failure::{Refusal, about_key, send};
 use super::{Bucket, WriteConditions, bare, details, object_metadata};
 use crate::s3::without_limit;
 use crate::span;
@@ -192,7 +192,7 @@ impl Write for Uploading {
             // A part goes only when it is known that there is more, so that a small object is never one.
             let part_size = self.part_size();
             if self.filling.len() >= part_size {
-                self.send_part().await?;
+                self.send_part().await.map_err(|error| about_key(error, &self.key))?;
                 continue;
             }
             let room = part_size - self.filling.len();
@@ -206,7 +206,8 @@ impl Write for Uploading {
     }
 
     async fn finish(&mut self, _context: &CallContext) -> Result<ObjectHead> {
-        if self.upload.is_none() { self.put_whole().await } else { self.complete().await }
+        let finished = if self.upload.is_none() { self.put_whole().await } else { self.complete().await };
+        finished.map_err(|error| about_key(error, &self.key))
     }
 
     async fn abort(&mut self, context: &CallContext) -> Result<()> {
