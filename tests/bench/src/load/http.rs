@@ -1,4 +1,4 @@
-//! HTTP/1.1 over plain sockets: prebuilt request bytes out, status line and content-length in.
+//! HTTP/1.1 over plain sockets: prebuilt request bytes out, status line and a body of known length or in chunks in.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use super::{Caller, Target};
 
 /// More than any answer here has.
 const BUFFER: usize = 64 * 1024;
+/// So much of an unexpected answer is shown.
+const SHOWN: usize = 400;
 
 /// A server and the requests for it; connection `n` sends the request `n`, again and again.
 #[derive(Debug)]
@@ -79,56 +81,81 @@ impl Caller for HttpCaller {
             let read = self.stream.read(&mut self.buffer[filled..]).await?;
             ensure!(read > 0, "the server closed the connection");
             filled += read;
-            let Some(head) = Head::parse(&self.buffer[..filled])? else { continue };
-            ensure!(filled <= head.length + head.body, "more bytes than the answer has");
-            if filled == head.length + head.body {
-                return self.check(&head, filled);
-            }
+            let Some(answer) = Answer::parse(&self.buffer[..filled])? else { continue };
+            ensure!(filled == answer.length, "more bytes than the answer has");
+            return self.check(&answer);
         }
     }
 }
 
 impl HttpCaller {
-    fn check(&self, head: &Head, filled: usize) -> Result<()> {
+    fn check(&self, answer: &Answer) -> Result<()> {
         let Expected { status, body } = self.expected;
-        if (head.status, head.body) == (status, body) {
+        if (answer.status, answer.body) == (status, body) {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&self.buffer[..filled.min(head.length + 200)]);
-        bail!("expected status {status} with {body} bytes, got {} with {}: {text}", head.status, head.body)
+        let text = String::from_utf8_lossy(&self.buffer[..answer.length.min(SHOWN)]);
+        bail!(
+            "expected status {status} with {body} bytes, got {} with {}: {text}",
+            answer.status,
+            answer.body
+        )
     }
 }
 
-/// What matters of an answer's head.
+/// What matters of a whole answer.
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+struct Answer {
     status: u16,
-    /// Up to and with the empty line.
-    length: usize,
-    /// Bytes that follow.
+    /// Bytes of the body itself.
     body: usize,
+    /// All its bytes.
+    length: usize,
 }
 
-impl Head {
-    /// `None` while the head is incomplete.
+impl Answer {
+    /// `None` while the answer is incomplete.
     fn parse(bytes: &[u8]) -> Result<Option<Self>> {
-        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+        let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
         let status = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| number(rest.get(..3)?));
         let status = status.context("no HTTP/1.1 status line")? as u16;
-        let body = match content_length(&bytes[..end]) {
-            Some(length) => length,
-            None if status == 204 => 0,
-            None => bail!("an answer without a content-length: {}", String::from_utf8_lossy(&bytes[..end])),
+        let (head, rest) = (&bytes[..end], &bytes[end + 4..]);
+        let body = match value(head, b"content-length:").and_then(number) {
+            Some(length) => (rest.len() >= length).then_some((length, length)),
+            None if value(head, b"transfer-encoding:") == Some(b"chunked") => chunked(rest)?,
+            None if status == 204 => Some((0, 0)),
+            None => bail!("an answer without a length: {}", String::from_utf8_lossy(head)),
         };
-        Ok(Some(Self { status, length: end + 4, body }))
+        Ok(body.map(|(body, length)| Self { status, body, length: end + 4 + length }))
     }
 }
 
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
+/// Bytes of a body in chunks, without and with what frames them; `None` while the last chunk is missing.
+fn chunked(mut rest: &[u8]) -> Result<Option<(usize, usize)>> {
+    let (whole, mut body) = (rest.len(), 0);
+    while let Some(end) = find(rest, b"\r\n") {
+        let size =
+            std::str::from_utf8(&rest[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let size = size.context("a chunk without a size")?;
+        let Some(after) = rest.get(end + 2 + size + 2..) else { return Ok(None) };
+        body += size;
+        rest = after;
+        if size == 0 {
+            return Ok(Some((body, whole - rest.len())));
+        }
+    }
+    Ok(None)
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// The value of the header that begins so.
+fn value<'h>(head: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
     head.split(|&byte| byte == b'\n').find_map(|line| {
-        let value = line.get(NAME.len()..)?;
-        line[..NAME.len()].eq_ignore_ascii_case(NAME).then(|| number(value.trim_ascii()))?
+        let value = line.get(name.len()..)?;
+        line[..name.len()].eq_ignore_ascii_case(name).then(|| value.trim_ascii())
     })
 }
 
@@ -141,19 +168,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_known_once_it_is_whole() {
-        let answer = b"HTTP/1.1 200 OK\r\nx: y\r\nContent-Length: 12\r\n\r\nhello";
-        assert_eq!(Head::parse(&answer[..40]).unwrap(), None);
-        let length = answer.len() - 5;
-        assert_eq!(Head::parse(answer).unwrap(), Some(Head { status: 200, length, body: 12 }));
+    fn an_answer_is_known_once_it_is_whole() {
+        for (answer, body) in [
+            (&b"HTTP/1.1 200 OK\r\nx: y\r\nContent-Length: 12\r\n\r\nhello, world"[..], 12),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nb\r\nhello, worl\r\n1\r\nd\r\n0\r\n\r\n", 12),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", 0),
+        ] {
+            for cut in 0..answer.len() {
+                assert_eq!(Answer::parse(&answer[..cut]).unwrap(), None, "{cut} bytes of {answer:?}");
+            }
+            let whole = Answer::parse(answer).unwrap().unwrap();
+            assert_eq!((whole.body, whole.length), (body, answer.len()));
+        }
     }
 
     #[test]
     fn only_an_answer_without_content_may_leave_its_length_out() {
-        let head = Head::parse(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap();
-        assert_eq!((head.status, head.body), (204, 0));
-        assert!(Head::parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
-        assert!(Head::parse(b"nonsense\r\n\r\n").is_err());
+        assert!(Answer::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert!(Answer::parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n").is_err());
+        assert!(Answer::parse(b"nonsense\r\n\r\n").is_err());
     }
 
     #[tokio::test]
