@@ -6,6 +6,8 @@
 mod api;
 mod call;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grpc;
 mod http;
 mod middleware;

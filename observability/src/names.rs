@@ -207,6 +207,14 @@ pub mod metric {
     pub const COMPONENT_INIT_TOTAL: &str = "dapr_runtime_component_init_total";
     /// Components that failed to.
     pub const COMPONENT_INIT_FAIL_TOTAL: &str = "dapr_runtime_component_init_fail_total";
+    /// Certificates taken in at the start.
+    pub const MTLS_INIT_TOTAL: &str = "dapr_runtime_mtls_init_total";
+    /// Certificates that could not be used at the start.
+    pub const MTLS_INIT_FAIL_TOTAL: &str = "dapr_runtime_mtls_init_fail_total";
+    /// Renewed certificates taken in.
+    pub const MTLS_ROTATED_TOTAL: &str = "dapr_runtime_mtls_workload_cert_rotated_total";
+    /// Renewed certificates that could not be used.
+    pub const MTLS_ROTATED_FAIL_TOTAL: &str = "dapr_runtime_mtls_workload_cert_rotated_fail_total";
     /// HTTP requests.
     pub const HTTP_SERVER_REQUEST_COUNT: &str = "dapr_http_server_request_count";
     /// HTTP responses, only with increased cardinality.

@@ -15,7 +15,7 @@ use crate::Invocation;
 use crate::access::{Asked, Identity};
 use crate::error::{InvokeError, rpc_text};
 use crate::frames::{Framed, Messages, Payloads, frame};
-use crate::headers::{CALLER_ID, from_metadata, to_metadata};
+use crate::headers::{CALLER_ID, from_metadata, identify, to_metadata};
 use crate::local::any;
 use crate::method::normalise;
 use crate::peer::{STREAM, UNARY};
@@ -63,7 +63,7 @@ impl Invocation {
         let mut first = first.unwrap_or_else(|| Err(missing()))?;
         let head = first.request.take().filter(|head| !head.metadata.is_empty()).ok_or_else(missing)?;
         let mut request = self.called(head).ok_or_else(missing)??;
-        self.may_call(caller, &request)?;
+        self.may_call(caller, &mut request)?;
         request.body = body(request.verb.as_ref(), &request.headers, messages, first.payload).await?;
         let called = called(&request, trace);
         let answer = self.called_by_peer(request, trace).await?;
@@ -80,8 +80,8 @@ impl Invocation {
     ) -> Result<Response<BodyStream>, Status> {
         let message = messages.next::<internals::InternalInvokeRequest>().await;
         let message = message.unwrap_or_else(|| Err(malformed("there is no request")))?;
-        let request = self.called(message).ok_or_else(|| malformed("field Message is nil"))??;
-        self.may_call(caller, &request)?;
+        let mut request = self.called(message).ok_or_else(|| malformed("field Message is nil"))??;
+        self.may_call(caller, &mut request)?;
         let called = called(&request, trace);
         let answer = self.called_by_peer(request, trace).await?;
         let (mut head, body) = split(answer);
@@ -92,9 +92,13 @@ impl Invocation {
         Ok(response(Framed::response(frame(&head), whole(bytes::Bytes::new())).boxed_unsync(), called))
     }
 
-    fn may_call(&self, caller: Option<&Identity>, request: &InvokeRequest) -> Result<(), Status> {
+    /// Whether it may; who it is, its certificate says and no header.
+    fn may_call(&self, caller: Option<&Identity>, request: &mut InvokeRequest) -> Result<(), Status> {
         if self.channel.is_none() {
             return Err(refused(&InvokeError::NoApplication));
+        }
+        if let Some(caller) = caller {
+            identify(&mut request.headers, &caller.app_id, &caller.namespace, &self.app_id);
         }
         let verb = request.verb.as_ref().map_or("NONE", Method::as_str);
         self.check_access(Asked { caller, operation: &request.method, verb })

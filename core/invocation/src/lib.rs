@@ -11,6 +11,8 @@ mod deadline;
 mod endpoint;
 mod error;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod headers;
 mod host;
 mod local;
@@ -28,6 +30,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mecha_app_channel::AppChannel;
+use mecha_identity::Mtls;
 use mecha_observability::{Metrics, Propagated};
 use mecha_proto::common::v1 as common;
 use mecha_proto::internals::v1 as internals;
@@ -74,6 +77,8 @@ pub struct InvocationConfig {
     pub policies: Arc<dyn Policies>,
     /// Who may call; `None` is everybody.
     pub access: Option<AccessList>,
+    /// How runtimes prove to each other who they are; `None` is not at all.
+    pub mtls: Option<Arc<Mtls>>,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -107,7 +112,7 @@ impl Invocation {
             namespace,
             channel: config.channel,
             resolver: config.resolver,
-            peers: Peers::new(config.max_body_size),
+            peers: Peers::new(config.max_body_size, config.mtls),
             endpoints: ArcSwap::from_pointee(Endpoints::new(config.endpoints)?),
             host: config.host,
             max_body_size: config.max_body_size,
@@ -225,7 +230,7 @@ impl Invocation {
             RequestBody::Whole(bytes) => bytes,
             RequestBody::Stream(_) => {
                 let address = self.resolver.resolve(app).await?;
-                let answer = self.peers.stream(&address, head, body.outgoing(), trace);
+                let answer = self.peers.stream(app, &address, head, body.outgoing(), trace);
                 let answer = self.counted(&app.id, answer).await;
                 return answer.map_err(|status| match status.code() {
                     Code::Unimplemented => InvokeError::NoStreams(app.id.clone()),
@@ -284,7 +289,7 @@ impl Invocation {
         trace: &Propagated,
     ) -> Result<Answer, Status> {
         let whole = RequestBody::Whole(body.clone()).outgoing();
-        match self.peers.stream(address, head.clone(), whole, trace).await {
+        match self.peers.stream(app, address, head.clone(), whole, trace).await {
             Err(status) if status.code() == Code::Unimplemented => {
                 tracing::warn!(
                     "App {} does not support streaming-based service invocation (most likely because it's using an older version of Dapr); falling back to unary calls",
@@ -294,7 +299,7 @@ impl Invocation {
                 if let Some(data) = head.message.as_mut().and_then(|message| message.data.as_mut()) {
                     data.value = body.into();
                 }
-                self.peers.unary(address, head, trace).await
+                self.peers.unary(app, address, head, trace).await
             }
             answered => answered,
         }

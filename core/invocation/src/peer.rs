@@ -1,5 +1,8 @@
-//! Calls to other runtimes, over their internal port.
+//! Calls to other runtimes, over their internal port; by mutual TLS (`secure.rs`) where there are certificates.
 
+mod secure;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use mecha_app_channel::{BodyStream, BoxError, Outgoing};
+use mecha_identity::{HandshakeError, Mtls};
 use mecha_observability::{Propagated, names};
 use mecha_proto::internals::v1 as internals;
 use tonic::metadata::MetadataValue;
@@ -21,6 +25,8 @@ use crate::error::chain;
 use crate::frames::{Framed, Messages, Payloads, frame};
 use crate::headers::from_metadata;
 use crate::request::{Answer, whole};
+use crate::resolve::AppName;
+use secure::Secure;
 
 pub(crate) const STREAM: &str = "/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream";
 pub(crate) const UNARY: &str = "/dapr.proto.internals.v1.ServiceInvocation/CallLocal";
@@ -32,12 +38,17 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The connections to other runtimes: one each, for all calls.
 pub(crate) struct Peers {
-    client: Client<HttpConnector, BodyStream>,
+    way: Way,
     max_body_size: usize,
 }
 
+enum Way {
+    Plain(Client<HttpConnector, BodyStream>),
+    Secure(Secure),
+}
+
 impl Peers {
-    pub(crate) fn new(max_body_size: usize) -> Self {
+    pub(crate) fn new(max_body_size: usize, mtls: Option<Arc<Mtls>>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -48,12 +59,17 @@ impl Peers {
             .http2_only(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        Self { client: builder.build(tcp), max_body_size }
+        let way = match mtls {
+            None => Way::Plain(builder.build(tcp)),
+            Some(mtls) => Way::Secure(Secure::new(mtls, tcp, builder)),
+        };
+        Self { way, max_body_size }
     }
 
     /// Calls a method over a stream.
     pub(crate) async fn stream(
         &self,
+        app: &AppName,
         address: &str,
         head: internals::InternalInvokeRequest,
         body: Outgoing,
@@ -61,7 +77,7 @@ impl Peers {
     ) -> Result<Answer, Status> {
         let head = internals::InternalInvokeRequestStream { request: Some(head), payload: None };
         let body = Framed::request(frame(&head), body).boxed_unsync();
-        let answer = self.call(address, STREAM, body, trace).await?;
+        let answer = self.call(app, address, STREAM, body, trace).await?;
         let mut messages = Messages::of_callee(answer.into_body(), self.message_limit());
         let first = messages.next::<internals::InternalInvokeResponseStream>().await;
         let first = first.unwrap_or_else(|| Err(Status::internal("the stream ended without an answer")))?;
@@ -75,12 +91,13 @@ impl Peers {
     /// Calls a method of a runtime that knows no streams.
     pub(crate) async fn unary(
         &self,
+        app: &AppName,
         address: &str,
         request: internals::InternalInvokeRequest,
         trace: &Propagated,
     ) -> Result<Answer, Status> {
         let body = whole(frame(&request));
-        let answer = self.call(address, UNARY, body, trace).await?;
+        let answer = self.call(app, address, UNARY, body, trace).await?;
         let mut messages = Messages::of_callee(answer.into_body(), self.message_limit());
         let message = messages.next::<internals::InternalInvokeResponse>().await;
         let message = message.unwrap_or_else(|| Err(Status::internal("the call ended without an answer")))?;
@@ -90,17 +107,36 @@ impl Peers {
     /// Passes any gRPC call through.
     pub(crate) async fn pass(
         &self,
+        app: &AppName,
         address: &str,
         mut request: Request<BodyStream>,
     ) -> Result<Response<Incoming>, Status> {
         let path = request.uri().path().to_owned();
-        *request.uri_mut() = uri(address, &path)?;
+        *request.uri_mut() = self.uri(address, &path)?;
         *request.version_mut() = Version::HTTP_2;
-        self.client.request(request).await.map_err(|error| unavailable(&error))
+        self.send(app, request).await
+    }
+
+    async fn send(&self, app: &AppName, request: Request<BodyStream>) -> Result<Response<Incoming>, Status> {
+        let answer = match &self.way {
+            Way::Plain(client) => client.request(request).await,
+            Way::Secure(secure) => secure.client(app).request(request).await,
+        };
+        answer.map_err(|error| unavailable(&error))
+    }
+
+    fn uri(&self, address: &str, path: &str) -> Result<Uri, Status> {
+        let scheme = match &self.way {
+            Way::Plain(_) => "http",
+            Way::Secure(_) => "https",
+        };
+        let uri = Uri::builder().scheme(scheme).authority(address).path_and_query(path).build();
+        uri.map_err(|error| Status::unavailable(format!("{address} is no address: {error}")))
     }
 
     async fn call(
         &self,
+        app: &AppName,
         address: &str,
         path: &'static str,
         body: UnsyncBoxBody<Bytes, BoxError>,
@@ -109,12 +145,12 @@ impl Peers {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = uri(address, path)?;
+        *request.uri_mut() = self.uri(address, path)?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, GRPC);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         add_trace(headers, trace);
-        let answer = self.client.request(request).await.map_err(|error| unavailable(&error))?;
+        let answer = self.send(app, request).await?;
         match Status::from_header_map(answer.headers()) {
             Some(status) if status.code() != Code::Ok => Err(status),
             Some(_) | None if answer.status() == http::StatusCode::OK => Ok(answer),
@@ -152,27 +188,33 @@ pub(crate) fn add_trace(headers: &mut HeaderMap, trace: &Propagated) {
     }
 }
 
-fn uri(address: &str, path: &str) -> Result<Uri, Status> {
-    let uri = Uri::builder().scheme("http").authority(address).path_and_query(path).build();
-    uri.map_err(|error| Status::unavailable(format!("{address} is no address: {error}")))
-}
-
 /// Begins the message of a status that says that no connection was made.
 const DIALING: &str = "connection error: desc = \"transport: Error while dialing: ";
+/// The same where somebody was there, and one of the two did not want the other.
+const HANDSHAKE: &str = "connection error: desc = \"transport: authentication handshake failed: ";
 
 /// Whether a call failed because no connection was made.
 pub(crate) fn is_dialing(status: &Status) -> bool {
-    status.message().starts_with(DIALING)
+    [DIALING, HANDSHAKE].iter().any(|begin| status.message().starts_with(begin))
 }
 
 /// As in Dapr's own client a connection that fails is an unavailable peer.
 fn unavailable(error: &hyper_util::client::legacy::Error) -> Status {
+    if let Some(reason) = handshake(error) {
+        return Status::unavailable(format!("{HANDSHAKE}{reason}\""));
+    }
     let text = chain(error);
     if error.is_connect() {
         Status::unavailable(format!("{DIALING}{text}\""))
     } else {
         Status::unavailable(text)
     }
+}
+
+/// What came of proving to each other who is there.
+fn handshake<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a HandshakeError> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<HandshakeError>()).next()
 }
 
 /// `None` without the status, which is required.

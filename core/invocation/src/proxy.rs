@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use crate::Invocation;
 use crate::access::{Asked, Identity};
 use crate::error::InvokeError;
-use crate::headers::{CALLEE_ID, CALLER_ID};
+use crate::headers::{CALLEE_ID, CALLER_ID, identify};
 use crate::method::normalise;
 use crate::peer::add_trace;
 use crate::resolve::{AppName, ResolveError};
@@ -42,6 +42,7 @@ impl Invocation {
         trace: &Propagated,
     ) -> Result<Response<BodyStream>, Status> {
         let target = self.proxy_target(&request)?;
+        self.came_to_the_right_one(&target, &mut request)?;
         add_trace(request.headers_mut(), trace);
         let said = request.headers_mut().remove(APP_ID);
         let said = said.as_ref().and_then(|id| id.to_str().ok());
@@ -81,7 +82,7 @@ impl Invocation {
         request: Request<BodyStream>,
     ) -> Result<Response<hyper::body::Incoming>, Status> {
         let address = self.resolver.resolve(target).await.map_err(|error| unresolved(&error))?;
-        let answer = self.peers.pass(&address, request).await;
+        let answer = self.peers.pass(target, &address, request).await;
         answer.inspect_err(|status| self.forget_if_gone(target, &address, status))
     }
 
@@ -122,6 +123,23 @@ impl Invocation {
             )
         })?;
         app_name(id, &self.namespace).map_err(|error| Status::unknown(error.to_string()))
+    }
+
+    /// What another runtime sends is for the own application: passed on, it would go on in this one's name. Who it is from, its
+    /// certificate says.
+    fn came_to_the_right_one(
+        &self,
+        target: &AppName,
+        request: &mut Request<BodyStream>,
+    ) -> Result<(), Status> {
+        let Some(caller) = request.extensions().get::<Identity>().cloned() else { return Ok(()) };
+        if target.id != self.app_id || target.namespace != self.namespace {
+            let text =
+                format!("this runtime is {}'s; calls for {} do not pass through it", self.app_id, target.id);
+            return Err(Status::permission_denied(text));
+        }
+        identify(request.headers_mut(), &caller.app_id, &caller.namespace, &self.app_id);
+        Ok(())
     }
 
     /// Passes a call to the own application.

@@ -1,5 +1,7 @@
 //! The binary: arguments → settings → runtime → gateway → drain. Composition only.
 
+mod certificates;
+mod certs;
 mod components;
 mod plugin;
 mod reconfigure;
@@ -51,6 +53,7 @@ fn run(invocation: Invocation) -> Result<ExitCode> {
         Invocation::PluginCheck { file, component } => {
             on_one_thread(plugin::check(&file, component.as_deref()))
         }
+        Invocation::CertsNew(asked) => certs::new(&asked),
         Invocation::ConfigShow(resolved) => print(&render(&resolved.settings, &resolved.origins)),
         Invocation::Components(resolved) => print(&components::list(&resolved)?),
         Invocation::Wait { http_port } => on_one_thread(wait::for_outbound(http_port)),

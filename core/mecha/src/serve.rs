@@ -17,7 +17,7 @@ use mecha_runtime::{
 use mecha_settings::{Resolved, model};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{components, reload, telemetry, unserved};
+use crate::{certificates, components, reload, telemetry, unserved};
 
 /// Serves until a signal or the API asks for the end.
 pub(crate) async fn serve(resolved: Resolved) -> Result<ExitCode> {
@@ -64,17 +64,21 @@ async fn run(
     );
     // Registered before anything is open, so that an early signal is not lost.
     let mut ends = Ends::new()?;
-    let serving_config = serve_config(resolved, &configuration);
+    let mut serving_config = serve_config(resolved, &configuration);
     let declared = components::declared(resolved);
     let reloads = configuration.enabled_features().contains(&"HotReload");
-    let config = runtime_config(resolved, configuration, &declared);
-    let runtime = Runtime::build(config, telemetry.clone(), metrics, logger.clone()).await?;
+    let mtls = certificates::open(resolved, &metrics.mtls)?;
+    serving_config.mtls = mtls.clone();
+    let mut config = runtime_config(resolved, configuration, &declared);
+    config.mtls = mtls.clone();
+    let runtime = Runtime::build(config, telemetry.clone(), metrics.clone(), logger.clone()).await?;
     let serving = open_ports(runtime.clone(), serving_config).await?;
     runtime.invocation().resolver().announce(serving.internal(), resolved.settings.http.port);
     // The API is open before the application is: applications call it while they start.
     let end = tokio::select! {
         end = ends.wait(&runtime) => end,
         ended = run_on(resolved, &runtime, started, reloads.then_some(declared)) => match ended {},
+        ended = certificates::keep_current(mtls, &metrics.mtls) => match ended {},
     };
     if end == End::Graceful {
         block_end(resolved, &runtime, &mut ends).await;
@@ -209,6 +213,7 @@ fn runtime_config(
         configuration,
         env: resolved.environment.vars().clone(),
         connection: connection(resolved),
+        mtls: None,
     }
 }
 
@@ -269,6 +274,7 @@ fn serve_config(resolved: &Resolved, configuration: &Configuration) -> ServeConf
         http_port: settings.http.port,
         grpc_port: settings.grpc.port,
         internal: (settings.grpc.internal_listen_address.clone(), settings.grpc.internal_port),
+        mtls: None,
         sockets: settings.http.unix_domain_socket.clone(),
         public: settings.http.public_port.map(|port| (settings.http.public_listen_address.clone(), port)),
         allowed_origins: settings.http.allowed_origins.clone(),

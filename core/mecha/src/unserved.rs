@@ -4,11 +4,10 @@ use mecha_settings::{Resolved, Settings};
 use serde_json::Value;
 
 /// Settings whose building block or server is not there yet.
-const UNSERVED: [&str; 6] = [
+const UNSERVED: [&str; 5] = [
     "profile.enabled",
     "resources.reconcile-interval",
     "control-plane.address",
-    "control-plane.mtls",
     "control-plane.placement-addresses",
     "control-plane.scheduler-addresses",
 ];

@@ -16,7 +16,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// A look is due after this long even when something happens all the time.
 const LONGEST_SETTLE: Duration = Duration::from_secs(2);
 
-/// The folders of resources and of Configuration files.
+/// The folders of resources, of Configuration files and of certificates.
 pub(crate) struct Watch {
     woken: mpsc::Receiver<()>,
     /// `None` when the system offers no watching.
@@ -26,8 +26,18 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch. What the system does not tell (network mounts, folders made later) is not told here either.
     pub(crate) fn over(resolved: &Resolved) -> Self {
+        let resources = &resolved.settings.resources;
+        Self::of(&resources.paths, &resources.configurations)
+    }
+
+    /// The same for files alone.
+    pub(crate) fn over_files(files: &[PathBuf]) -> Self {
+        Self::of(&[], files)
+    }
+
+    fn of(paths: &[PathBuf], files: &[PathBuf]) -> Self {
         let (wake, woken) = mpsc::channel(1);
-        Self { woken, _watcher: watcher(resolved, wake) }
+        Self { woken, _watcher: watcher(paths, files, wake) }
     }
 
     /// Waits for a change, and until nothing more happens for a moment.
@@ -43,10 +53,8 @@ impl Watch {
     }
 }
 
-fn watcher(resolved: &Resolved, wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let resources = &resolved.settings.resources;
-    let names: Vec<_> =
-        resources.configurations.iter().filter_map(|file| Some(file.file_name()?.to_owned())).collect();
+fn watcher(paths: &[PathBuf], files: &[PathBuf], wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let names: Vec<_> = files.iter().filter_map(|file| Some(file.file_name()?.to_owned())).collect();
     let notified = move |event: notify::Result<Event>| {
         if event
             .as_ref()
@@ -59,7 +67,7 @@ fn watcher(resolved: &Resolved, wake: mpsc::Sender<()>) -> Option<RecommendedWat
     let mut watcher = notify::recommended_watcher(notified)
         .inspect_err(|error| tracing::debug!(%error, "no file system events for resources"))
         .ok()?;
-    for folder in folders(&resources.paths, &resources.configurations) {
+    for folder in folders(paths, files) {
         if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
             tracing::debug!(folder = %folder.display(), %error, "no file system events for this folder");
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mecha_app_channel::AppChannel;
+use mecha_identity::Mtls;
 use mecha_invocation::access::{AccessError, AccessList, AccessRules, CallerRules, Identity, OperationRule};
 use mecha_invocation::resolve::{Balanced, Resolve, Table};
 use mecha_invocation::{Endpoint, EndpointError, Host, Invocation, InvocationConfig, Mdns};
@@ -54,6 +55,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) max_body_size: usize,
     pub(crate) policies: Arc<Policies>,
     pub(crate) access: Option<&'a AccessControl>,
+    pub(crate) mtls: Option<Arc<Mtls>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -72,6 +74,7 @@ pub(crate) async fn invocation(parts: Parts<'_>) -> Result<Invocation, Invocatio
         max_body_size: parts.max_body_size,
         policies: parts.policies,
         access,
+        mtls: parts.mtls,
         metrics: parts.metrics,
     })?)
 }

@@ -69,6 +69,8 @@ pub struct RuntimeConfig {
     pub http_endpoints: Vec<mecha_resources::HttpEndpoint>,
     /// How the application is reached.
     pub connection: AppConnection,
+    /// How runtimes prove to each other who they are; `None` is not at all.
+    pub mtls: Option<Arc<mecha_identity::Mtls>>,
 }
 
 /// How the application is reached.
@@ -282,6 +284,7 @@ impl Runtime {
             max_body_size: config.connection.max_body_size,
             policies: policies.clone(),
             access: config.configuration.access_control.as_ref(),
+            mtls: config.mtls,
             metrics: metrics.clone(),
         });
         let invocation = invocation.await?;

@@ -7,13 +7,17 @@ use serde_json::{Map, Value};
 use crate::{Settings, model::Definition};
 
 /// Keys that name a file or folder; in a settings file a relative one is meant from that file's folder.
-pub(crate) const PATH_KEYS: [&str; 6] = [
+pub(crate) const PATH_KEYS: [&str; 9] = [
     "plugins.dirs",
     "components.sockets-folder",
     "resources.paths",
     "resources.configurations",
     "log.file",
     "http.unix-domain-socket",
+    // Unless they are PEM text.
+    "mtls.trust-anchors",
+    "mtls.certificate-chain",
+    "mtls.key",
 ];
 
 /// Every setting as a dotted key with its default.

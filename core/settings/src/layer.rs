@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::{
     Error,
     keys::{KnownKeys, PATH_KEYS, join},
+    model::is_pem,
 };
 
 /// The layer that set a value.
@@ -167,6 +168,7 @@ impl FileReader<'_> {
 
     fn beside_file(&self, value: Value) -> Value {
         match value {
+            Value::String(text) if is_pem(&text) => Value::String(text),
             Value::String(path) => {
                 let folder = self.file.parent().unwrap_or(Path::new(""));
                 Value::from(folder.join(path).to_string_lossy())

@@ -22,7 +22,7 @@ mod show;
 mod sources;
 mod text;
 
-pub use cli::{Invocation, Resolved};
+pub use cli::{Invocation, NewCertificates, Resolved};
 pub use environment::{Environment, Token};
 pub use error::Error;
 pub use layer::{Origin, Origins};

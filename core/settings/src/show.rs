@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mecha_resources::{component::REDACTED, yaml};
 use serde_json::Value;
 
-use crate::{Origins, Settings, keys};
+use crate::{Origins, Settings, keys, model::shown_key};
 
 /// Column of the origins, unless a value reaches further.
 const ORIGIN_COLUMN: usize = 44;
@@ -47,6 +47,9 @@ fn shown(settings: &Settings) -> BTreeMap<String, String> {
     leaves.insert("components.define".to_owned(), definitions);
     if let Some(Value::Object(headers)) = leaves.get_mut("tracing.otlp.headers") {
         headers.values_mut().for_each(|value| *value = Value::from(REDACTED));
+    }
+    if let Some(Value::String(key)) = leaves.get_mut("mtls.key") {
+        *key = shown_key(key).to_owned();
     }
     leaves.into_iter().map(|(key, value)| (key, inline(&value))).collect()
 }
@@ -98,10 +101,12 @@ mod tests {
     fn hides_secrets() {
         let mut settings = Settings::default();
         settings.tracing.otlp.headers.insert("api-key".into(), "topsecret".into());
+        settings.mtls.key = Some("-----BEGIN PRIVATE KEY-----\ntopsecret".into());
         let definition = serde_json::json!({"name": "s", "type": "t", "metadata": {"password": "topsecret", "host": "h:1"}});
         settings.components.define.push(serde_json::from_value::<Definition>(definition).unwrap());
         let text = render(&settings, &Origins::default());
         assert!(!text.contains("topsecret"), "{text}");
+        assert!(!format!("{settings:?}").contains("topsecret"));
         assert!(text.contains("headers: {api-key: \"***\"}") && text.contains("host: \"h:1\""), "{text}");
     }
 }

@@ -163,6 +163,10 @@ fn daprd_variables(environment: &Environment) -> Layer {
     take("DAPR_COMPONENTS_SOCKETS_FOLDER", "components.sockets-folder");
     take("DAPR_CONTROLPLANE_NAMESPACE", "control-plane.namespace");
     take("DAPR_CONTROLPLANE_TRUST_DOMAIN", "control-plane.trust-domain");
+    take("DAPR_TRUST_ANCHORS_FILE", "mtls.trust-anchors");
+    take("DAPR_TRUST_ANCHORS", "mtls.trust-anchors");
+    take("DAPR_CERT_CHAIN", "mtls.certificate-chain");
+    take("DAPR_CERT_KEY", "mtls.key");
     if environment.given("DAPR_HTTP_DISABLE_H2C").is_some_and(is_truthy) {
         layer.push("http.h2c", false, Origin::Environment("DAPR_HTTP_DISABLE_H2C".to_owned()));
     }
@@ -234,11 +238,15 @@ mod tests {
 
     #[test]
     fn relative_paths_are_meant_from_the_file() {
-        let folder =
-            folder(&[("mecha.yaml", "resources: {paths: [components, /abs]}\nlog: {file: a.log}\n")]);
+        let folder = folder(&[(
+            "mecha.yaml",
+            "resources: {paths: [components, /abs]}\nlog: {file: a.log}\nmtls: {key: tls.key, trust-anchors: \"-----BEGIN CERTIFICATE-----\"}\n",
+        )]);
         let settings = sources(Some(folder.path()), None, &[]).load().unwrap().settings;
         assert_eq!(settings.resources.paths, [folder.path().join("components"), PathBuf::from("/abs")]);
         assert_eq!(settings.log.file, Some(folder.path().join("a.log")));
+        assert_eq!(settings.mtls.key, Some(folder.path().join("tls.key").display().to_string()));
+        assert_eq!(settings.mtls.trust_anchors.as_deref(), Some("-----BEGIN CERTIFICATE-----"));
     }
 
     #[test]
@@ -247,12 +255,16 @@ mod tests {
             ("DAPR_HTTP_DISABLE_H2C", "true"),
             ("DAPR_COMPONENTS_SOCKETS_FOLDER", "/s"),
             ("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "a:1,b:2"),
+            ("DAPR_TRUST_ANCHORS_FILE", "/ca.crt"),
+            ("DAPR_CERT_KEY", "-----BEGIN PRIVATE KEY-----"),
             ("MECHA__TRACING__OTLP__HEADERS", "key=a%20b"),
         ];
         let settings = sources(None, None, &env).load().unwrap().settings;
         assert!(!settings.http.h2c);
         assert_eq!(settings.components.sockets_folder, PathBuf::from("/s"));
         assert_eq!(settings.control_plane.scheduler_addresses, ["a:1", "b:2"]);
+        assert_eq!(settings.mtls.trust_anchors.as_deref(), Some("/ca.crt"));
+        assert!(settings.mtls.key.as_ref().is_some_and(|key| key.starts_with("-----BEGIN")));
         assert_eq!(settings.tracing.otlp.headers["key"], "a b");
         assert!(!format!("{settings:?}").contains("a b"));
     }

@@ -7,7 +7,7 @@ pub(crate) mod json;
 pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod response;
-mod router;
+pub(crate) mod router;
 
 pub(crate) use cors::Cors;
 pub(crate) use handler::Edge;

@@ -16,6 +16,12 @@ impl<'a> Path<'a> {
         Some(Self(clean(raw)))
     }
 
+    /// The whole of it, still escaped.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The first two segments and the rest: API version, building block, and what the block itself routes on.
     pub(crate) fn parts(&self) -> (&str, &str, &str) {
         let mut parts = self.0.trim_start_matches('/').splitn(3, '/');

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use mecha_identity::Mtls;
 use mecha_observability::metrics::CONTENT_TYPE;
 use mecha_runtime::Runtime;
 use tokio::sync::watch;
@@ -24,7 +25,7 @@ use connection::Protocol;
 use listener::Listener;
 
 /// What to listen on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServeConfig {
     /// Addresses of the HTTP and gRPC APIs; all interfaces when empty.
     pub addresses: Vec<String>,
@@ -34,6 +35,8 @@ pub struct ServeConfig {
     pub grpc_port: u16,
     /// Address and port for calls from other runtimes; any free port when it is 0.
     pub internal: (String, u16),
+    /// How those prove who they are; `None` is not at all.
+    pub mtls: Option<Arc<Mtls>>,
     /// Folder of Unix domain sockets, which then stand in place of both ports.
     pub sockets: Option<PathBuf>,
     /// Address and port of a second HTTP server with health and metadata only, without tokens.
@@ -111,10 +114,7 @@ pub async fn serve(runtime: Arc<Runtime>, config: ServeConfig) -> Result<Serving
     let edge = Arc::new(InternalEdge::new(runtime.clone()));
     let (listener, internal) = internal_listener(&config).await?;
     serving.internal = internal;
-    serving.start(listener, &connection::internal(), move |request, _peer| {
-        let edge = edge.clone();
-        async move { edge.handle(request).await }
-    });
+    serving.start_internal(listener, &edge, config.mtls.clone());
 
     if let Some((address, port)) = &config.public {
         let listener = Listener::tcp(address, *port, "--dapr-public-port").await?;
@@ -160,6 +160,20 @@ impl Serving {
             let edge = edge.clone();
             async move { edge.handle(request, peer).await }
         });
+    }
+
+    fn start_internal(&mut self, listener: Listener, edge: &Arc<InternalEdge>, mtls: Option<Arc<Mtls>>) {
+        let edge = edge.clone();
+        let answer = move |request| {
+            let edge = edge.clone();
+            async move { edge.handle(request).await }
+        };
+        let Some(mtls) = mtls else {
+            return self.start(listener, &connection::internal(), move |request, _peer| answer(request));
+        };
+        let accepting =
+            connection::accept_proven(listener, connection::internal(), answer, mtls, self.stop.subscribe());
+        self.servers.push(tokio::spawn(accepting));
     }
 
     fn start<A, F, B>(&mut self, listener: Listener, protocol: &Protocol, answer: A)

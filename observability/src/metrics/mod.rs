@@ -12,6 +12,7 @@ mod grpc;
 mod health;
 mod http;
 mod invocation;
+mod mtls;
 mod path;
 mod pattern;
 mod plugin;
@@ -28,6 +29,7 @@ pub use grpc::{GrpcMetrics, MethodHandle};
 pub use health::HealthMetrics;
 pub use http::{HttpCardinality, HttpMetrics, RouteHandle};
 pub use invocation::{AccessDecision, InvocationMetrics};
+pub use mtls::MtlsMetrics;
 pub use plugin::{GenerationState, InFlight, PluginHandle, PluginMetrics};
 pub use pubsub::{IngressStatus, PubSubHandle, PubSubMetrics};
 pub use resiliency::{PolicySite, ResiliencyMetrics};
@@ -93,6 +95,8 @@ pub struct Metrics {
     pub pubsub: PubSubMetrics,
     /// Calls between applications.
     pub invocation: InvocationMetrics,
+    /// Certificates between runtimes.
+    pub mtls: MtlsMetrics,
     /// Timeouts, retries and circuit breakers.
     pub resiliency: ResiliencyMetrics,
     /// The HTTP server.
@@ -122,6 +126,7 @@ impl Metrics {
             components: ComponentMetrics::new(&registry, settings)?,
             pubsub: PubSubMetrics::new(&registry, settings)?,
             invocation: InvocationMetrics::new(&registry, settings)?,
+            mtls: MtlsMetrics::new(&registry, settings)?,
             resiliency: ResiliencyMetrics::new(&registry, settings)?,
             http: HttpMetrics::new(&registry, settings)?,
             grpc: GrpcMetrics::new(&registry, settings)?,

@@ -24,6 +24,7 @@ const PROTO: &str = "mecha-proto";
 const ENC: &str = "mecha-enc";
 const EVENTS: &str = "mecha-events";
 const APP_CHANNEL: &str = "mecha-app-channel";
+const IDENTITY: &str = "mecha-identity";
 const INVOCATION: &str = "mecha-invocation";
 const RUNTIME: &str = "mecha-runtime";
 const GATEWAY: &str = "mecha-gateway";
@@ -77,8 +78,13 @@ const RULES: &[Rule] = &[
         because: "it is the one place that speaks to the application; what is brought there is the runtime's business",
     },
     Rule {
+        folder: "core/identity",
+        may_use: &[],
+        because: "it is certificates and connections; who calls whom over them is others' business",
+    },
+    Rule {
         folder: "core/invocation",
-        may_use: &[PROTO, APP_CHANNEL, OBSERVABILITY, RESILIENCY],
+        may_use: &[PROTO, APP_CHANNEL, IDENTITY, OBSERVABILITY, RESILIENCY],
         because: "it speaks to applications and runtimes; components are not its business",
     },
     Rule {
@@ -88,17 +94,38 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "core/runtime",
-        may_use: &[API, HOST, RESOURCES, RESILIENCY, EVENTS, APP_CHANNEL, INVOCATION, OBSERVABILITY],
+        may_use: &[
+            API,
+            HOST,
+            RESOURCES,
+            RESILIENCY,
+            EVENTS,
+            APP_CHANNEL,
+            IDENTITY,
+            INVOCATION,
+            OBSERVABILITY,
+        ],
         because: "it calls components and knows no protocol, neither HTTP's nor gRPC's messages",
     },
     Rule {
         folder: "gateway",
-        may_use: &[RUNTIME, API, PROTO, ENC, EVENTS, INVOCATION, RESOURCES, OBSERVABILITY],
+        may_use: &[RUNTIME, API, PROTO, ENC, EVENTS, IDENTITY, INVOCATION, RESOURCES, OBSERVABILITY],
         because: "it translates protocols into calls of the runtime; it never loads a library itself",
     },
     Rule {
         folder: "core/mecha",
-        may_use: &[API, HOST, INVOCATION, RESOURCES, SETTINGS, OBSERVABILITY, RUNTIME, GATEWAY, CONFORMANCE],
+        may_use: &[
+            API,
+            HOST,
+            IDENTITY,
+            INVOCATION,
+            RESOURCES,
+            SETTINGS,
+            OBSERVABILITY,
+            RUNTIME,
+            GATEWAY,
+            CONFORMANCE,
+        ],
         because: "the binary composes: it alone may see every layer, and still no plugin",
     },
     Rule {

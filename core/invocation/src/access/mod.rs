@@ -1,6 +1,6 @@
 //! Who may call which operation of the application. The rules and texts are Dapr's.
 //!
-//! A caller is known by its certificate. Without mTLS nobody is, and what holds for everybody decides alone, as in Dapr: names that
+//! A caller is known by its certificate (`--enable-mtls`). Without one nobody is, and what holds for everybody decides alone, as in Dapr: names that
 //! callers give themselves in headers are no identity.
 
 mod trie;
@@ -43,34 +43,7 @@ pub struct OperationRule {
 }
 
 /// A caller as its certificate names it. Whoever takes a connection in puts it among the extensions of its requests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Identity {
-    /// Who answers for it.
-    pub trust_domain: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its id.
-    pub app_id: String,
-}
-
-impl Identity {
-    /// From `spiffe://DOMAIN/ns/NAMESPACE/APP`; more parts may follow. `None` for anything else.
-    pub fn parse(id: &str) -> Option<Self> {
-        let mut parts = id.strip_prefix("spiffe://")?.split('/');
-        let (trust_domain, ns, namespace, app_id) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let is_one = ns == "ns" && ![trust_domain, namespace, app_id].contains(&"");
-        is_one.then(|| Self {
-            trust_domain: trust_domain.to_owned(),
-            namespace: namespace.to_owned(),
-            app_id: app_id.to_owned(),
-        })
-    }
-
-    fn text(&self) -> String {
-        format!("spiffe://{}/ns/{}/{}", self.trust_domain, self.namespace, self.app_id)
-    }
-}
+pub use mecha_identity::Identity;
 
 /// Rules that cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +136,7 @@ impl AccessList {
         let (action, is_of_app) = self.action(Asked { verb, ..asked });
         let is_allowed = action.eq_ignore_ascii_case("allow");
         let denied = || {
-            let id = asked.caller.map(Identity::text).unwrap_or_default();
+            let id = asked.caller.map(Identity::to_string).unwrap_or_default();
             let operation = asked.operation;
             format!("access control policy has denied access to id: {id} operation: {operation} verb: {verb}")
         };

@@ -111,13 +111,3 @@ fn refusals_are_in_dapr_s_words() {
         "invalid access control spec. missing trustdomain for apps: [a], missing namespace for apps: [a b], missing app name on at least one of the app policies: true"
     );
 }
-
-#[test]
-fn identities_are_read_from_spiffe_ids() {
-    assert_eq!(Identity::parse("spiffe://public/ns/ns/a/more"), Some(identity("a")));
-    for id in
-        ["spiffe://public/ns/ns", "spiffe://public/x/ns/a", "spiffe:///ns/ns/a", "http://public/ns/ns/a"]
-    {
-        assert_eq!(Identity::parse(id), None, "{id}");
-    }
-}

@@ -4,7 +4,7 @@
 //! task for each socket answers questions and learns from answers; [`Mdns::resolve`] asks and waits for the first.
 
 mod cache;
-mod packet;
+pub(crate) mod packet;
 mod sockets;
 
 use std::net::{IpAddr, SocketAddr};

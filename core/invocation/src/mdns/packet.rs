@@ -54,7 +54,7 @@ pub(super) struct Record {
 
 /// A message; records that say something else are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Packet {
+pub(crate) struct Packet {
     pub(super) id: u16,
     pub(super) flags: u16,
     pub(super) questions: Vec<Name>,
@@ -72,7 +72,7 @@ impl Packet {
         self.answers.iter().chain(&self.additionals)
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let count = |list: usize| u16::try_from(list).unwrap_or(u16::MAX);
         for number in [
@@ -97,7 +97,7 @@ impl Packet {
     }
 
     /// `None` for what is no message.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
         let (id, flags) = (reader.number()?, reader.number()?);
         let counts = [reader.number()?, reader.number()?, reader.number()?, reader.number()?];

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command as ClapCommand, error::ErrorKind, value_parser};
 
+use super::certs::{self, NewCertificates};
 use super::flags::{FLAGS, Flag, Kind};
 use crate::Error;
 
@@ -13,6 +14,7 @@ pub(super) enum Command {
     Run,
     ConfigShow,
     Components,
+    CertsNew(NewCertificates),
     PluginInspect(PathBuf),
     PluginCheck { file: PathBuf, component: Option<PathBuf> },
     Help(String),
@@ -59,8 +61,13 @@ fn by_clap(args: &[String]) -> Result<Command, Error> {
         Ok(matches) => matches,
         Err(error) => return help_or_usage(&error),
     };
-    let Some(("plugin", plugin)) = matches.subcommand() else {
-        return Ok(Command::Help(help_of(&Command::Run)));
+    let plugin = match matches.subcommand() {
+        Some(("plugin", plugin)) => plugin,
+        Some(("certs", certs)) => {
+            let new = certs.subcommand_matches("new").map(|new| Command::CertsNew(certs::new(new)));
+            return Ok(new.unwrap_or_else(|| Command::Help(help_of(&Command::Run))));
+        }
+        _ => return Ok(Command::Help(help_of(&Command::Run))),
     };
     let file = |matches: &clap::ArgMatches| matches.get_one::<PathBuf>("FILE").cloned().unwrap_or_default();
     match plugin.subcommand() {
@@ -106,6 +113,7 @@ fn root() -> ClapCommand {
         .args(FLAGS.iter().map(argument))
         .subcommand(plugin())
         .subcommand(config())
+        .subcommand(certs::command())
         .subcommand(
             ClapCommand::new("components")
                 .about("List the components that settings and resource files declare")

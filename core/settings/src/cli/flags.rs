@@ -150,7 +150,7 @@ pub(super) static FLAGS: [Flag; 61] = [
     flag("control-plane-trust-domain", Text, "control-plane.trust-domain", "localhost", "Trust domain of the control plane"),
     flag("sentry-address", Text, "control-plane.sentry-address", "", "Address of sentry"),
     flag("sentry-request-jwt-audiences", List, "control-plane.sentry-jwt-audiences", "", "Audiences of the token shown to sentry (default: the trust domain)"),
-    flag("enable-mtls", Switch, "control-plane.mtls", "false", "Mutual TLS between runtimes"),
+    flag("enable-mtls", Switch, "mtls.enabled", "false", "Mutual TLS between runtimes; needs mtls.trust-anchors, mtls.certificate-chain and mtls.key"),
     flag("placement-host-address", List, "control-plane.placement-addresses", "", "Addresses of placement"),
     flag("actors-disseminate-timeout", Duration, "control-plane.disseminate-timeout", "30s", "How long a round of actor placement may take"),
     flag("scheduler-host-address", List, "control-plane.scheduler-addresses", "", "Addresses of the scheduler"),

@@ -3,6 +3,7 @@
 //! `flags` is the table of daprd's flags and ours, `scan` splits arguments as Go's flag parser does, `values` turns
 //! flags into a layer of settings, `commands` holds the subcommands and every help text.
 
+mod certs;
 mod commands;
 mod flags;
 mod scan;
@@ -15,6 +16,7 @@ use crate::{
     sources::environment_layer,
 };
 
+pub use certs::NewCertificates;
 use commands::Command;
 use scan::Scanned;
 
@@ -35,6 +37,8 @@ pub enum Invocation {
         /// Components to check; without them the types that open without metadata are.
         component: Option<PathBuf>,
     },
+    /// Make an authority and certificates for applications.
+    CertsNew(NewCertificates),
     /// Print the merged settings with their origins ([`crate::render`]).
     ConfigShow(Box<Resolved>),
     /// List the components that the settings and resource files declare.
@@ -83,6 +87,7 @@ impl Invocation {
         let (command, rest) = commands::split(&args)?;
         match command {
             Command::Help(text) => Ok(Self::Help(text)),
+            Command::CertsNew(asked) => Ok(Self::CertsNew(asked)),
             Command::PluginInspect(file) => Ok(Self::PluginInspect { file }),
             Command::PluginCheck { file, component } => Ok(Self::PluginCheck { file, component }),
             Command::Run | Command::ConfigShow | Command::Components => {

@@ -161,3 +161,19 @@ fn reads_changed_files_again() {
     std::fs::write(&file, "log: {level: loud}").unwrap();
     assert!(resolved.reload().is_err());
 }
+
+#[test]
+fn makes_certificates() {
+    let Ok(Invocation::CertsNew(asked)) =
+        parse(&["certs", "new", "--app-id", "a", "--app-id", "b", "--out", "/c", "--days", "2"])
+    else {
+        panic!("it should be understood");
+    };
+    assert_eq!((asked.app_ids, asked.out), (vec!["a".to_owned(), "b".to_owned()], PathBuf::from("/c")));
+    assert_eq!((&*asked.namespace, &*asked.trust_domain, asked.days), ("default", "public", 2));
+    for wrong in [&["certs"][..], &["certs", "new", "--out", "/c"], &["certs", "new", "--app-id", "a"]] {
+        assert!(parse(wrong).is_err() || matches!(parse(wrong), Ok(Invocation::Help(_))), "{wrong:?}");
+    }
+    let Ok(Invocation::Help(help)) = parse(&["certs", "new", "--help"]) else { panic!("no help") };
+    assert!(help.contains("--trust-domain") && help.contains("Example"), "{help}");
+}

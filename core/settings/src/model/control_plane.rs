@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
-/// Dapr's control plane and mutual TLS.
+/// Dapr's control plane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ControlPlane {
     /// The operator's address. Default: empty.
     pub address: String,
-    /// Whether calls between runtimes use mutual TLS. Default: false.
-    pub mtls: bool,
     /// The address of sentry, which issues certificates. Default: empty.
     pub sentry_address: String,
     /// Audiences of the token that is shown to sentry; none means the trust domain. Default: none.
@@ -39,7 +37,6 @@ impl Default for ControlPlane {
     fn default() -> Self {
         Self {
             address: String::new(),
-            mtls: false,
             sentry_address: String::new(),
             sentry_jwt_audiences: Vec::new(),
             trust_domain: "localhost".to_owned(),

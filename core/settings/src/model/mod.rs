@@ -3,6 +3,7 @@
 mod app;
 mod components;
 mod control_plane;
+mod mtls;
 mod process;
 mod serving;
 mod telemetry;
@@ -14,6 +15,8 @@ pub use app::{App, AppHealth};
 pub(crate) use components::shown;
 pub use components::{Components, Definition, Plugins, Resources};
 pub use control_plane::ControlPlane;
+pub use mtls::Mtls;
+pub(crate) use mtls::{is_pem, shown_key};
 pub use process::{Runtime, Shutdown};
 pub use serving::{Grpc, Http, Metrics, Profile};
 pub use telemetry::{Log, Otlp, Tracing};
@@ -47,6 +50,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// The process itself.
     pub runtime: Runtime,
-    /// Dapr's control plane and mutual TLS.
+    /// Mutual TLS between runtimes.
+    pub mtls: Mtls,
+    /// Dapr's control plane.
     pub control_plane: ControlPlane,
 }
