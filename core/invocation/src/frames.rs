@@ -50,14 +50,15 @@ fn put_varint(buffer: &mut BytesMut, mut value: u64) {
     buffer.put_u8(value as u8);
 }
 
-/// Frame and message around a piece of a body, up to the piece itself: field 2 of the stream's message, in which the number
-/// goes before the bytes.
-fn before_piece(sequence: u64, length: usize) -> BytesMut {
+/// What stands before a piece of a body: what has to go out first, then the piece's frame and message up to the piece itself,
+/// which is field 2 of the stream's message; the number goes before the bytes.
+fn before_piece(first: &[u8], sequence: u64, length: usize) -> BytesMut {
     let sequence_len = if sequence == 0 { 0 } else { 1 + varint_len(sequence) };
     let payload = sequence_len + 1 + varint_len(length as u64) + length;
     let message = 1 + varint_len(payload as u64) + payload;
-    let mut framed =
-        BytesMut::with_capacity(PREFIX + message - length + if length > COPIED { 0 } else { length });
+    let copied = if length > COPIED { 0 } else { length };
+    let mut framed = BytesMut::with_capacity(first.len() + PREFIX + message - length + copied);
+    framed.extend_from_slice(first);
     prefix(&mut framed, message);
     framed.put_u8(0x12);
     put_varint(&mut framed, payload as u64);
@@ -70,13 +71,15 @@ fn before_piece(sequence: u64, length: usize) -> BytesMut {
     framed
 }
 
-/// A head and a body as the frames of a stream.
+/// A head and a body as the frames of a stream. What the body has at once goes out with the head.
 pub(crate) struct Framed<B> {
     head: Option<Bytes>,
     /// A piece whose prefix is out.
     piece: Option<Bytes>,
     rest: Bytes,
     body: Option<B>,
+    /// How the body ended, while that is not out yet.
+    ended: Option<Result<(), BoxError>>,
     sequence: u64,
     /// A server says how it ended; a client does not.
     is_server: bool,
@@ -90,6 +93,7 @@ impl<B> Framed<B> {
             piece: None,
             rest: Bytes::new(),
             body: Some(body),
+            ended: None,
             sequence: 0,
             is_server: false,
         }
@@ -100,9 +104,11 @@ impl<B> Framed<B> {
         Self { is_server: true, ..Self::request(head, body) }
     }
 
+    /// The next piece, behind the head if that is not out yet.
     fn cut(&mut self) -> Bytes {
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
-        let mut framed = before_piece(self.sequence, piece.len());
+        let head = self.head.take().unwrap_or_default();
+        let mut framed = before_piece(&head, self.sequence, piece.len());
         self.sequence += 1;
         if piece.len() > COPIED {
             self.piece = Some(piece);
@@ -112,8 +118,16 @@ impl<B> Framed<B> {
         framed.freeze()
     }
 
-    fn trailers(&mut self, status: &Status) -> HeaderMap {
-        self.body = None;
+    /// How it ended, in the words of a server; a client only stops, or breaks off.
+    fn end(&mut self, ended: Result<(), BoxError>) -> Option<Result<Frame<Bytes>, BoxError>> {
+        if !self.is_server {
+            return ended.err().map(Err);
+        }
+        let status = ended.map_or_else(|error| Status::unknown(error.to_string()), |()| Status::ok(""));
+        Some(Ok(Frame::trailers(Self::trailers(&status))))
+    }
+
+    fn trailers(status: &Status) -> HeaderMap {
         let mut trailers = HeaderMap::with_capacity(2);
         if status.add_header(&mut trailers).is_err() {
             trailers.insert("grpc-status", http::HeaderValue::from_static("2"));
@@ -132,37 +146,43 @@ impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Framed<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         loop {
-            if let Some(bytes) = this.head.take().or_else(|| this.piece.take()) {
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            if let Some(piece) = this.piece.take() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if !this.rest.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(this.cut()))));
             }
-            let Some(body) = &mut this.body else { return Poll::Ready(None) };
-            match ready!(Pin::new(body).poll_frame(context)) {
-                Some(Ok(frame)) => {
+            let next = match &mut this.body {
+                Some(body) => Pin::new(body).poll_frame(context),
+                None => Poll::Ready(None),
+            };
+            match next {
+                Poll::Ready(Some(Ok(frame))) => {
                     // A body's own trailers have no place between runtimes.
-                    if let Ok(data) = frame.into_data() {
-                        this.rest = data;
-                    }
+                    this.rest = frame.into_data().unwrap_or_default();
+                    continue;
                 }
-                Some(Err(error)) if !this.is_server => {
-                    this.body = None;
-                    return Poll::Ready(Some(Err(error)));
+                Poll::Ready(ended) if this.body.take().is_some() => {
+                    this.ended = Some(ended.map_or(Ok(()), |error| error.map(drop)));
                 }
-                ended => {
-                    let failed =
-                        ended.map(|error| error.err().map_or_else(String::new, |error| error.to_string()));
-                    let status = failed.map_or_else(|| Status::ok(""), Status::unknown);
-                    let trailers = this.trailers(&status);
-                    return Poll::Ready(this.is_server.then(|| Ok(Frame::trailers(trailers))));
-                }
+                Poll::Pending if this.head.is_none() => return Poll::Pending,
+                Poll::Ready(_) | Poll::Pending => {}
             }
+            if let Some(head) = this.head.take() {
+                return Poll::Ready(Some(Ok(Frame::data(head))));
+            }
+            return Poll::Ready(this.ended.take().and_then(|ended| this.end(ended)));
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.head.is_none() && self.piece.is_none() && self.rest.is_empty() && self.body.is_none()
+        let is_out = self.head.is_none() && self.piece.is_none() && self.rest.is_empty();
+        is_out
+            && match (&self.body, &self.ended) {
+                (Some(body), _) => !self.is_server && body.is_end_stream(),
+                (None, Some(ended)) => !self.is_server && ended.is_ok(),
+                (None, None) => true,
+            }
     }
 }
 
@@ -414,11 +434,49 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_is_there_goes_out_at_once_and_the_end_with_it() {
+        let head = Bytes::from_static(b"head");
+        let mut request = Framed::request(head.clone(), full(&Bytes::new()));
+        assert!(!request.is_end_stream());
+        assert_eq!(request.frame().await.unwrap().unwrap().into_data().unwrap(), head);
+        assert!(request.is_end_stream(), "nobody waits for another frame");
+
+        let mut request = Framed::request(head.clone(), full(&Bytes::from_static(b"body")));
+        let first = request.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(first.starts_with(b"head") && first.ends_with(b"body"), "{first:?}");
+        assert!(request.is_end_stream());
+
+        let mut response = Framed::response(head.clone(), full(&Bytes::from_static(b"body")));
+        let first = response.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(first.starts_with(b"head") && first.ends_with(b"body"), "{first:?}");
+        assert!(!response.is_end_stream(), "a server says how it ended");
+        assert!(response.frame().await.unwrap().unwrap().is_trailers());
+        assert!(response.is_end_stream() && response.frame().await.is_none());
+
+        // A body that comes later does not hold the head up.
+        let never = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>());
+        let mut waiting = Framed::request(head.clone(), never);
+        assert_eq!(waiting.frame().await.unwrap().unwrap().into_data().unwrap(), head);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_breaks_a_request_off_and_ends_an_answer() {
+        let broken = || {
+            let frames = [Ok(Frame::data(Bytes::from_static(b"x"))), Err(BoxError::from("gone"))];
+            StreamBody::new(futures_util::stream::iter(frames))
+        };
+        let mut request = Framed::request(Bytes::from_static(b"head"), broken());
+        assert!(request.frame().await.unwrap().is_ok() && request.frame().await.unwrap().is_err());
+        let answer = Framed::response(Bytes::from_static(b"head"), broken()).collect().await.unwrap();
+        assert_eq!(answer.trailers().unwrap()["grpc-message"], "gone");
+    }
+
     #[test]
     fn the_hand_made_piece_is_the_message_s() {
         for (sequence, length) in [(0, 1), (1, 10), (200, 300), (70_000, COPIED)] {
             let data = Bytes::from(vec![7; length]);
-            let mut framed = before_piece(sequence, length);
+            let mut framed = before_piece(b"", sequence, length);
             framed.put(data.clone());
             let mut framed = framed.freeze();
             framed.advance(PREFIX);
