@@ -64,6 +64,7 @@ func serve(kind string, service common.Service) {
 	}))
 	ok(service.AddServiceInvocationHandler("echo", echo))
 	ok(service.AddServiceInvocationHandler("received", app.show))
+	ok(service.AddServiceInvocationHandler("declared", app.declared))
 	ok(service.AddHealthCheckHandler("healthz", func(context.Context) error { return nil }))
 	ok(service.Start())
 }
@@ -116,6 +117,16 @@ func (app *application) again(ctx context.Context, event *common.TopicEvent) (bo
 		return true, errors.New("not yet")
 	}
 	return false, nil
+}
+
+// declared takes what a Subscription file declares: for the SDK it is a call.
+func (app *application) declared(ctx context.Context, in *common.InvocationEvent) (*common.Content, error) {
+	event := common.TopicEvent{}
+	if err := json.Unmarshal(in.Data, &event); err != nil {
+		return nil, err
+	}
+	app.noteEvent(ctx, "declared", &event)
+	return nil, nil
 }
 
 func (app *application) show(context.Context, *common.InvocationEvent) (*common.Content, error) {

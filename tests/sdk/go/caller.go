@@ -105,6 +105,10 @@ func (it target) messages(ctx context.Context) {
 	for please, kinds := range expect {
 		step("publish to "+it.kind+" "+please, func() { it.publish(ctx, "orders", please, kinds) })
 	}
+	// Over gRPC the SDK hands on only what the application has subscribed to itself.
+	if it.kind == "http" {
+		step("declared subscription", func() { it.publish(ctx, "declared", "", []string{"declared"}) })
+	}
 	step("retry at "+it.kind, func() { it.publish(ctx, "again", "", []string{"again", "again"}) })
 }
 

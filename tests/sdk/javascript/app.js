@@ -52,6 +52,10 @@ async function main() {
     await invoker.listen("echo", async ({ body, query, headers }) => ({ method, body, query, headers }), { method });
   }
   await invoker.listen("received", async () => ({ received }), { method: HttpMethod.GET });
+  // What a Subscription file declares: the SDK takes it for a call.
+  await invoker.listen("declared", async ({ body, headers }) => note("declared", JSON.parse(body).data, headers), {
+    method: HttpMethod.POST,
+  });
   await server.start();
 }
 

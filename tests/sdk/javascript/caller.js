@@ -77,6 +77,16 @@ async function messages(dapr, appId) {
     });
   }
 
+  // Over gRPC the SDK hands on only what the application has subscribed to itself.
+  if (kind === "http") {
+    await step("declared subscription", async () => {
+      const name = randomUUID();
+      await publish("declared", { name });
+      const entry = await eventually("it arrives", async () => (await received(dapr, appId, name))[0]);
+      assert.deepEqual([entry.kind, entry.token], ["declared", APP_API_TOKEN]);
+    });
+  }
+
   for (const type of ["important", "unimportant"]) {
     await step(`routing rule for what is ${type}`, async () => {
       const name = randomUUID();
