@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask build`, `run`, `test`, `check`, `bench`.
+//! The project's own commands: `cargo xtask build`, `run`, `test`, `check`, `fuzz`, `bench`.
 
 mod backends;
 mod bench;
@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod deny;
 mod fixtures;
+mod fuzz;
 mod lay;
 mod run;
 mod selection;
@@ -63,10 +64,29 @@ enum Command {
     /// Format, lints, licences and advisories, direction of dependencies, the plugin guide's links.
     #[command(after_help = "Example: cargo xtask check")]
     Check,
+    /// Looks for inputs that break what reads foreign bytes.
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz grpc_frames cel --seconds 600\n\n\
+        Needs the nightly compiler: rustup toolchain install nightly. What breaks a target is named at the end;\n\
+        put it into tests/fuzz/corpus/<target>, where every run of the tests reads it again."
+    )]
+    Fuzz {
+        /// Targets, the folders of tests/fuzz/corpus; none runs all of them.
+        targets: Vec<String>,
+        /// For so long each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Builds the release and runs every benchmark.
-    #[command(after_help = "Example: cargo xtask bench http-state --quick")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench http-state --quick\n  cargo xtask bench kafka-client redis-client --save\n\n\
+        Benchmarks:\n  \
+        the gateway:  noise http-state grpc-state redis-state publish deliveries subscriptions invocation start\n  \
+        the boundary: plugin-call swap plugin-memory\n  \
+        its plugins beside their client libraries: redis-client kafka-client sqs-client s3-client"
+    )]
     Bench {
-        /// Arguments for the benchmarks; `cargo xtask bench -- --help` lists them.
+        /// Benchmarks (none: all of them), `--quick`, `--save`; `cargo xtask bench -- --help` says what each measures.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
@@ -93,6 +113,7 @@ fn execute(command: Command) -> Result<()> {
         }
         Command::Test { filters } => test::run(&shell, &workspace, &filters),
         Command::Check => check::run(&shell, &workspace),
+        Command::Fuzz { targets, seconds } => fuzz::run(&shell, &workspace, &targets, seconds),
         Command::Bench { flags } => bench::run(&shell, &workspace, &flags),
     }
 }
@@ -111,6 +132,18 @@ mod tests {
             let example = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
             let start = format!("cargo xtask {}", subcommand.get_name());
             assert!(example.contains(&start), "{} has no example", subcommand.get_name());
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_benchmark() {
+        let command = Arguments::command();
+        let bench = command.find_subcommand("bench").unwrap();
+        let help = bench.get_after_help().unwrap().to_string();
+        let readme = include_str!("../../tests/bench/README.md");
+        let names = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        for name in names {
+            assert!(help.split_whitespace().any(|word| word == name), "{name}");
         }
     }
 

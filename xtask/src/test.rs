@@ -35,7 +35,7 @@ fn run_tests(shell: &Shell, command: &mut Command) -> Result<()> {
     let reader = thread::spawn(move || Totals::follow(BufReader::new(output), io::stdout()));
     let result = shell.finish("tests", child);
     if let Ok(Ok(totals)) = reader.join() {
-        println!("{}", totals.line());
+        println!("{}", totals.closing());
     }
     result
 }

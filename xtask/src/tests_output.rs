@@ -1,15 +1,38 @@
-//! Reads cargo test's output while it passes by, to close with one line of totals.
+//! Reads cargo test's output while it passes by, to close with what failed and one line of totals.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, Write};
 
 use anyhow::Result;
 
+/// Lines that are kept of what a failed test printed: its error is at the end.
+const KEPT: usize = 100;
+
 /// Totals over all test programs.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Totals {
     passed: u64,
     failed: u64,
     ignored: u64,
+    failures: Vec<Failure>,
+    part: Part,
+}
+
+/// A failed test and the last that it printed.
+#[derive(Debug)]
+struct Failure {
+    name: String,
+    printed: VecDeque<String>,
+}
+
+/// Where in a test program's output a line stands.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Before its failures, or after them.
+    #[default]
+    Results,
+    /// In what its failed tests printed.
+    Failures,
 }
 
 impl Totals {
@@ -26,12 +49,43 @@ impl Totals {
         Ok(totals)
     }
 
-    /// The closing line.
-    pub(crate) fn line(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.ignored)
+    /// What the failed tests printed, once more, and the closing line.
+    pub(crate) fn closing(&self) -> String {
+        let mut text = String::new();
+        for failure in &self.failures {
+            text += &format!("==> failed: {}\n", failure.name);
+            failure.printed.iter().for_each(|line| text += &format!("{line}\n"));
+        }
+        text + &format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.ignored)
     }
 
     fn add(&mut self, line: &str) {
+        self.add_to_failures(line.trim_end());
+        self.add_result(line);
+    }
+
+    /// A program names its failures twice under the same headline: with what each printed, and in a list.
+    fn add_to_failures(&mut self, line: &str) {
+        let heading = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
+        match (self.part, heading) {
+            (Part::Results, _) if line == "failures:" => self.part = Part::Failures,
+            (Part::Results, _) => {}
+            (Part::Failures, _) if line == "failures:" => self.part = Part::Results,
+            (Part::Failures, Some(name)) => {
+                self.failures.push(Failure { name: name.to_owned(), printed: VecDeque::new() });
+            }
+            (Part::Failures, None) => {
+                if let Some(failure) = self.failures.last_mut() {
+                    failure.printed.push_back(line.to_owned());
+                    if failure.printed.len() > KEPT {
+                        failure.printed.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_result(&mut self, line: &str) {
         // A test may print without a line's end, so that its result does not start a line.
         let Some((_, result)) = line.split_once("test result: ") else {
             return;
@@ -59,6 +113,24 @@ mod tests {
         let mut copy = Vec::new();
         let totals = Totals::follow(&output[..], &mut copy).unwrap();
         assert_eq!(copy, output);
-        assert_eq!(totals.line(), "42 passed, 1 failed, 1 skipped");
+        assert_eq!(totals.closing(), "42 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn what_failed_is_told_again_at_the_end() {
+        let many = "a line\n".repeat(KEPT + 7);
+        let output = format!(
+            "test a ... FAILED\n\nsuccesses:\n\n---- c stdout ----\nfine\n\nsuccesses:\n    c\n\n\
+             failures:\n\n---- a stdout ----\nno such host\n\n---- b stdout ----\n{many}the end\n\n\
+             failures:\n    a\n    b\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n"
+        );
+        let totals = Totals::follow(output.as_bytes(), Vec::new()).unwrap();
+        let kept = "a line\n".repeat(KEPT - 2);
+        assert_eq!(
+            totals.closing(),
+            format!(
+                "==> failed: a\nno such host\n\n==> failed: b\n{kept}the end\n\n1 passed, 2 failed, 0 skipped"
+            )
+        );
     }
 }
