@@ -1,8 +1,10 @@
 //! Objects of S3, behind `bindings.aws.s3`.
 //!
 //! `binding.rs` takes an operation apart, `object.rs` has the requests for one object, `bulk.rs` those for several, `list.rs` the
-//! listing; `payload.rs` holds the JSON that goes in and out. `objects.rs` is `objects.aws.s3`, which shares nothing with the binding.
+//! listing; `payload.rs` holds the JSON that goes in and out, `ahead.rs` reads bodies. `objects.rs` is `objects.aws.s3`, which
+//! shares nothing else with the binding.
 
+mod ahead;
 mod binding;
 mod bulk;
 mod list;

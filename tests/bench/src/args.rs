@@ -58,10 +58,16 @@ pub(crate) enum Benchmark {
     RedisClient,
     /// The Kafka plugin at its boundary, against rdkafka.
     KafkaClient,
+    /// The SQS of the AWS plugin at its boundary, against the AWS SDK.
+    SqsClient,
+    /// The S3 of the AWS plugin at its boundary, against the AWS SDK.
+    S3Client,
     /// A plugin replaced while it serves.
     Swap,
     /// From exec to ready, memory when idle, sizes of files.
     Start,
+    /// Resident memory that each plugin adds.
+    PluginMemory,
 }
 
 impl Benchmark {
@@ -81,6 +87,14 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_readme_has_a_row_for_every_benchmark() {
+        for benchmark in Benchmark::value_variants() {
+            let row = format!("| `{}` |", benchmark.name());
+            assert!(include_str!("../README.md").contains(&row), "{row}");
+        }
+    }
 
     #[test]
     fn no_name_means_all_and_serve_is_no_benchmark() {

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use mecha_plugin_api::{CallContext, ErrorKind};
 use tracing::Instrument as _;
 
+use super::ahead::Incoming;
 use crate::client::ask;
 use crate::error::Failure;
 use crate::span;
@@ -115,7 +116,8 @@ impl Bucket {
     }
 }
 
-async fn read(mut body: ByteStream, length: usize) -> Result<Bytes, Failure> {
+async fn read(body: ByteStream, length: usize) -> Result<Bytes, Failure> {
+    let mut body = Incoming::new(body, length as u64);
     // Most objects are one piece, which needs no copy.
     let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
     while let Some(piece) = body.next().await {

@@ -8,8 +8,11 @@ mod invocation;
 mod loaded;
 mod noise;
 mod plugin_call;
+#[cfg(feature = "clients")]
+mod plugin_memory;
 mod publish;
 mod redis_state;
+mod setup;
 mod start;
 mod subscribed;
 mod swap;
@@ -51,8 +54,11 @@ pub(crate) async fn run(benchmark: Benchmark, plan: &Plan) -> Result<Vec<Table>>
         Benchmark::GrpcState => grpc_state::run(plan).await,
         Benchmark::RedisState => redis_state::run(plan).await,
         Benchmark::PluginCall => plugin_call::run(plan).await,
-        Benchmark::RedisClient => client::redis(plan).await,
-        Benchmark::KafkaClient => client::kafka(plan).await,
+        Benchmark::RedisClient
+        | Benchmark::KafkaClient
+        | Benchmark::SqsClient
+        | Benchmark::S3Client
+        | Benchmark::PluginMemory => client::run(benchmark, plan).await,
         Benchmark::Swap => swap::run(plan).await,
         Benchmark::Publish => publish::run(plan).await,
         Benchmark::Deliveries => deliveries::run(plan).await,

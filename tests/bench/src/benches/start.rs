@@ -1,18 +1,14 @@
 //! From exec to the first answer, memory when idle, and sizes of files.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use mecha_backends::{Redis, free_port};
+use mecha_backends::Redis;
 use mecha_testkit::{mecha_binary, profile_dir};
-use tempfile::TempDir;
 
-use super::{APP_ID, PRODUCT};
+use super::PRODUCT;
+use super::setup::{Plugin, Setup, answers};
 use crate::child::{BareServer, OwnedChild};
 use crate::cpu;
 use crate::plan::Plan;
@@ -23,14 +19,15 @@ use crate::spread::Spread;
 /// After this long a process that is ready counts as idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_SAMPLES: usize = 3;
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(plan: &Plan) -> Result<Vec<Table>> {
     println!("    starting redis-server");
     let redis = Redis::start()?;
     let host = redis.addr().to_string();
-    let only_memory = Setup::new(&[("memory", "state.in-memory", None)])?;
-    let both = Setup::new(&[("memory", "state.in-memory", None), ("redis", "state.redis", Some(&host))])?;
+    let memory_plugin = Plugin::with("memory", "state.in-memory", Vec::new());
+    let redis_plugin = Plugin::with("redis", "state.redis", vec![("redisHost", host)]);
+    let only_memory = Setup::new(std::slice::from_ref(&memory_plugin))?;
+    let both = Setup::new(&[memory_plugin, redis_plugin])?;
     let nothing = Setup::new(&[])?;
     let starts = plan.with_rounds(plan.starts);
     // The first start of each reads its files from the disk.
@@ -106,68 +103,9 @@ fn sizes() -> Result<Table> {
     Ok(sizes)
 }
 
-/// Folders that a start needs, made beforehand: they are not part of what is measured.
-struct Setup {
-    plugins: mecha_testkit::PluginDir,
-    resources: TempDir,
-}
-
-impl Setup {
-    /// A plugin of each backend, and a component on it: backend, component type and the Redis server.
-    fn new(components: &[(&str, &str, Option<&str>)]) -> Result<Self> {
-        let setup = Self { plugins: mecha_testkit::PluginDir::new()?, resources: tempfile::tempdir()? };
-        for (backend, component_type, redis) in components {
-            setup.plugins.install(backend)?;
-            let metadata = redis
-                .map_or_else(|| "[]".to_owned(), |host| format!("[{{name: redisHost, value: \"{host}\"}}]"));
-            let yaml = format!(
-                "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {backend}}}\nspec: {{type: {component_type}, version: v1, metadata: {metadata}}}\n"
-            );
-            fs::write(setup.resources.path().join(format!("{backend}.yaml")), yaml)?;
-        }
-        Ok(setup)
-    }
-
-    /// Starts the product; gives it with the time from exec to ready.
-    fn start(&self) -> Result<(OwnedChild, Duration)> {
-        let http = free_port()?;
-        let mut command = Command::new(mecha_binary()?);
-        command.args(["--app-id", APP_ID, "--dapr-listen-addresses", "127.0.0.1"]);
-        command.args(["--dapr-http-port", &http.to_string(), "--dapr-grpc-port", &free_port()?.to_string()]);
-        command.args(["--metrics-port", &free_port()?.to_string(), "--metrics-listen-address", "127.0.0.1"]);
-        flag(&mut command, "--resources-path", self.resources.path());
-        flag(&mut command, "--plugins-dir", self.plugins.path());
-        command.env_clear().stdout(Stdio::null()).stderr(Stdio::null());
-        let began = Instant::now();
-        let mut child = OwnedChild::spawn(&mut command)?;
-        let addr = SocketAddr::from(([127, 0, 0, 1], http));
-        child.wait(|| answers(addr, "/v1.0/healthz", b"HTTP/1.1 204"))?;
-        Ok((child, began.elapsed()))
-    }
-}
-
-fn flag(command: &mut Command, name: &str, folder: &Path) {
-    command.arg(name).arg(folder);
-}
-
 fn start_bare() -> Result<(OwnedChild, Duration)> {
     let began = Instant::now();
     let (mut child, addr) = BareServer::spawn("bare-hyper", &[])?;
     child.wait(|| answers(addr, "/", b"HTTP/1.1 200"))?;
     Ok((child, began.elapsed()))
-}
-
-/// Whether a GET is answered with this status line now.
-fn answers(addr: SocketAddr, path: &str, status: &[u8; 12]) -> bool {
-    let ask = || -> std::io::Result<[u8; 12]> {
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-        stream.write_all(
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes(),
-        )?;
-        let mut line = [0; 12];
-        stream.read_exact(&mut line)?;
-        Ok(line)
-    };
-    ask().is_ok_and(|line| line == *status)
 }

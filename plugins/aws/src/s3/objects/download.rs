@@ -1,7 +1,6 @@
 //! Reading: an object's bytes as S3 sends them, taken up again where the connection broke.
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
 use mecha_plugin_api::object::{Body, ByteRange, Conditions, GetRequest, ObjectHead, Read};
 use mecha_plugin_api::{Buf, CallContext, ErrorKind, ROption, Result};
 use tracing::Instrument as _;
@@ -9,6 +8,7 @@ use tracing::Instrument as _;
 use super::failure::{Refusal, send};
 use super::{Bucket, bare, broken, checked, details, milliseconds, quoted, range_header};
 use crate::error::Failure;
+use crate::s3::ahead::Incoming;
 use crate::span;
 
 /// How often one reading is taken up again.
@@ -43,7 +43,7 @@ pub(super) async fn open(bucket: &Bucket, context: &CallContext, request: GetReq
         bucket: bucket.clone(),
         key: key.to_owned(),
         etag: head.etag.to_string(),
-        body: answer.body,
+        body: Incoming::new(answer.body, length),
         at: first,
         end: first + length,
         resumed: 0,
@@ -88,7 +88,7 @@ struct Reading {
     bucket: Bucket,
     key: String,
     etag: String,
-    body: ByteStream,
+    body: Incoming,
     at: u64,
     end: u64,
     resumed: u32,
@@ -127,7 +127,7 @@ impl Reading {
         let answered = ask(&self.bucket, context, &self.key, range, &conditions).await;
         match answered {
             Ok(answer) if bare(answer.e_tag.as_deref()) == self.etag => {
-                self.body = answer.body;
+                self.body = Incoming::new(answer.body, self.end - self.at);
                 Ok(())
             }
             // Another object has taken its place.

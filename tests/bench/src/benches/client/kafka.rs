@@ -15,7 +15,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::AsyncRuntime;
 
 use super::super::{APP_ID, KIBIBYTE};
-use super::{Work, compare};
+use super::{Load, TASKS, Work};
 use crate::benches::loaded::LoadedPlugin;
 use crate::plan::Plan;
 use crate::report::Table;
@@ -30,7 +30,7 @@ const BULK: usize = 100;
 /// The plugin's own limit of a delivery.
 const DELIVERY: Duration = Duration::from_secs(10);
 
-pub(in crate::benches) async fn run(plan: &Plan) -> Result<Vec<Table>> {
+pub(super) async fn run(plan: &Plan) -> Result<Vec<Table>> {
     println!("    starting Kafka");
     let server = Kafka::start()?;
     server.create_topic(TOPIC, PARTITIONS)?;
@@ -44,10 +44,10 @@ pub(in crate::benches) async fn run(plan: &Plan) -> Result<Vec<Table>> {
     let one = |data: &Bytes| Arc::new(One { pubsub: pubsub.clone(), data: data.clone() });
     let bulk = |data: &Bytes| Arc::new(Bulk { pubsub: pubsub.clone(), data: data.clone() });
     let direct = |at_once| Arc::new(Direct { producer: producer.clone(), data: data.clone(), at_once });
-    let mut rows = compare(plan, "publish, 64 tasks", WANTED, one(&data), (LIBRARY, direct(1))).await?;
-    rows.extend(
-        compare(plan, "bulk publish of 100, 64 tasks", WANTED, bulk(&data), (LIBRARY, direct(BULK))).await?,
-    );
+    let load = |what| Load { what, wanted: WANTED, tasks: TASKS };
+    let mut rows = load("publish, 64 tasks").compare(plan, one(&data), (LIBRARY, direct(1))).await?;
+    let bulks = load("bulk publish of 100, 64 tasks");
+    rows.extend(bulks.compare(plan, bulk(&data), (LIBRARY, direct(BULK))).await?);
     drop(pubsub);
     plugin.retire().await;
     let mut table = table("pubsub.kafka at the plugin boundary, 1 KiB", &rows);

@@ -13,7 +13,7 @@ use redis::{AsyncCommands as _, Script};
 
 use super::super::plugin_call::{get_request, set_request};
 use super::super::{APP_ID, KIBIBYTE, key};
-use super::{TASKS, Work, compare};
+use super::{Load, TASKS, Work};
 use crate::benches::loaded::LoadedPlugin;
 use crate::plan::Plan;
 use crate::report::Table;
@@ -26,7 +26,7 @@ const WANTED: &str = "≥ 0.85";
 const SAVE: &str =
     "redis.call('HSET', KEYS[1], 'data', ARGV[1]); return redis.call('HINCRBY', KEYS[1], 'version', 1)";
 
-pub(in crate::benches) async fn run(plan: &Plan) -> Result<Vec<Table>> {
+pub(super) async fn run(plan: &Plan) -> Result<Vec<Table>> {
     println!("    starting redis-server");
     let server = Redis::start()?;
     let addr: SocketAddr = server.addr();
@@ -40,9 +40,10 @@ pub(in crate::benches) async fn run(plan: &Plan) -> Result<Vec<Table>> {
         boundary.set(task, value.clone()).await?;
     }
     let gets = (Arc::new(Get(boundary.clone())), Arc::new(Get(direct.clone())));
-    let mut rows = compare(plan, "get, 64 tasks", WANTED, gets.0, (LIBRARY, gets.1)).await?;
+    let load = |what| Load { what, wanted: WANTED, tasks: TASKS };
+    let mut rows = load("get, 64 tasks").compare(plan, gets.0, (LIBRARY, gets.1)).await?;
     let sets = (Arc::new(Set(boundary.clone(), value.clone())), Arc::new(Set(direct.clone(), value)));
-    rows.extend(compare(plan, "set, 64 tasks", WANTED, sets.0, (LIBRARY, sets.1)).await?);
+    rows.extend(load("set, 64 tasks").compare(plan, sets.0, (LIBRARY, sets.1)).await?);
     drop((boundary, direct));
     plugin.retire().await;
     let mut table = table("state.redis at the plugin boundary, 1 KiB", &rows);
