@@ -16,15 +16,22 @@ const ENTRY_FILES: &[&str] = &[
     "dapr/proto/internals/v1/service_invocation.proto",
     "mecha/objects/v1/objects.proto",
 ];
+/// Services that others offer us: reflection on our ports must not list them.
+const COMPONENT_FILES: &[&str] = &[
+    "dapr/proto/components/v1/state.proto",
+    "dapr/proto/components/v1/pubsub.proto",
+    "dapr/proto/components/v1/bindings.proto",
+    "dapr/proto/components/v1/secretstore.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ROOT}");
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
 
     // Comments become the generated items' documentation, but clients of reflection have no use for them.
-    let documented = compile(true)?;
-    let plain = compile(false)?;
-    fs::write(out_dir.join("descriptors.bin"), plain.encode_to_vec())?;
+    let documented = compile(&[ENTRY_FILES, COMPONENT_FILES].concat(), true)?;
+    fs::write(out_dir.join("descriptors.bin"), compile(ENTRY_FILES, false)?.encode_to_vec())?;
+    fs::write(out_dir.join("components.bin"), compile(COMPONENT_FILES, false)?.encode_to_vec())?;
 
     tonic_prost_build::configure()
         .bytes(".")
@@ -34,9 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn compile(with_comments: bool) -> Result<tonic_prost_build::FileDescriptorSet, Box<dyn Error>> {
+fn compile(
+    files: &[&str],
+    with_comments: bool,
+) -> Result<tonic_prost_build::FileDescriptorSet, Box<dyn Error>> {
     let mut compiler = Compiler::new([ROOT])?;
     compiler.include_imports(true).include_source_info(with_comments);
-    compiler.open_files(ENTRY_FILES)?;
+    compiler.open_files(files)?;
     Ok(compiler.file_descriptor_set())
 }

@@ -38,7 +38,7 @@ pub struct InvokeResponse {
 /// An output binding, as a plugin implements it.
 pub trait OutputBinding: Send + Sync + 'static {
     /// The operations that [`OutputBinding::invoke`] takes.
-    fn operations(&self) -> Vec<&'static str>;
+    fn operations(&self) -> Vec<&str>;
 
     /// Performs one operation.
     ///
@@ -121,11 +121,8 @@ pub(crate) fn input_object<B: InputBinding>(binding: B, scope: Arc<ComponentScop
 impl<B: OutputBinding> OutputBindingAbi for Adapter<B> {
     fn operations(&self) -> RVec<RString> {
         self.0
-            .with(|binding| binding.operations())
+            .with(|binding| binding.operations().into_iter().map(RString::from).collect())
             .unwrap_or_default()
-            .into_iter()
-            .map(RString::from)
-            .collect()
     }
 
     fn invoke(&self, context: CallContext, request: InvokeRequest) -> AbiFuture<InvokeResponse> {

@@ -26,7 +26,7 @@ use crate::plugin::{Openers, Plugin};
 use crate::pubsub::PubSubObject;
 use crate::secret::SecretStoreObject;
 use crate::state::StateStoreObject;
-use crate::{Error, telemetry};
+use crate::telemetry;
 
 /// The name of the exported symbol, without its closing NUL.
 pub const ROOT_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
@@ -204,14 +204,22 @@ pub fn start(declare: fn() -> Plugin, host: HostObject) -> AbiResult<PluginObjec
     let started = catch(|| {
         telemetry::install();
         quiet_panics();
-        let plugin = declare();
-        let instance = Instance::start(&plugin.describe().name, host)?;
-        Ok::<_, Error>(PluginAbi_TO::from_value(Running { plugin, instance }, sabi_trait::TD_Opaque))
+        start_within(declare(), host)
     });
     match started.and_then(|result| result) {
         Ok(plugin) => RResult::ROk(plugin),
         Err(error) => RResult::RErr(error),
     }
+}
+
+/// Starts an instance whose code is the host's own, as for components that run elsewhere and are only called from here. Its
+/// spans and log lines go where the host's go, without crossing a boundary.
+///
+/// # Errors
+/// [`crate::ErrorKind::INTERNAL`] when its thread cannot be started.
+pub fn start_within(plugin: Plugin, host: HostObject) -> crate::Result<PluginObject> {
+    let instance = Instance::start(&plugin.describe().name, host)?;
+    Ok(PluginAbi_TO::from_value(Running { plugin, instance }, sabi_trait::TD_Opaque))
 }
 
 /// Makes the root module; used by [`crate::export!`].

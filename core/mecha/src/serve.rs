@@ -199,6 +199,7 @@ fn runtime_config(
     }
     RuntimeConfig {
         app: Arc::new(app(resolved)),
+        sockets: settings.components.sockets_folder.clone(),
         plugins: HostConfig { directories: settings.plugins.dirs.clone(), settle: settings.plugins.settle },
         drain_deadline: settings.plugins.drain_deadline,
         slow_poll: settings.plugins.slow_poll,

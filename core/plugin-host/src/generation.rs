@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use mecha_plugin_api::host::{HostServices_TO, LogLevel};
-use mecha_plugin_api::module::{BuildInfo, PluginModuleRef, PluginObject};
-use mecha_plugin_api::{Capability, ComponentSpec, Error, PluginDescription};
+use mecha_plugin_api::module::{BuildInfo, PluginModuleRef, PluginObject, start_within};
+use mecha_plugin_api::{Capability, ComponentSpec, Error, Plugin, PluginDescription};
 
 use crate::library::Library;
 use crate::services::Services;
@@ -44,7 +44,8 @@ pub struct Generation {
     path: PathBuf,
     /// Which directory of the list it came from; earlier ones win.
     directory: usize,
-    module: PluginModuleRef,
+    /// What the library exports; none where the host's own code calls something that runs elsewhere.
+    module: Option<PluginModuleRef>,
     build: BuildInfo,
     description: PluginDescription,
     instance: ArcSwapOption<PluginObject>,
@@ -69,9 +70,38 @@ impl Generation {
             identity,
             path,
             directory,
-            module: library.module,
+            module: Some(library.module),
             build: library.build.clone(),
             description: library.description.clone(),
+            instance: ArcSwapOption::from_pointee(instance),
+            state: AtomicU8::new(GenerationState::Active as u8),
+            loaded_at: SystemTime::now(),
+        }))
+    }
+
+    /// A generation whose components run elsewhere, behind what lies at `path`; the host's own code calls them, as `plugin`
+    /// says. The files of every plugin directory come before it.
+    ///
+    /// # Errors
+    /// [`Refusal::Start`] when its thread cannot be started.
+    pub fn elsewhere(
+        plugin: Plugin,
+        identity: PluginIdentity,
+        path: PathBuf,
+        sink: Arc<dyn PluginSink>,
+    ) -> Result<Arc<Self>, Refusal> {
+        let identity = Arc::new(identity);
+        let description = plugin.describe();
+        let services = Services { identity: identity.clone(), sink };
+        let host = HostServices_TO::from_value(services, abi_stable::sabi_trait::TD_Opaque);
+        let instance = start_within(plugin, host).map_err(|error| Refusal::Start(error.to_string()))?;
+        Ok(Arc::new(Self {
+            identity,
+            path,
+            directory: usize::MAX,
+            module: None,
+            build: BuildInfo { api_version: description.version.clone(), panic_aborts: false },
+            description,
             instance: ArcSwapOption::from_pointee(instance),
             state: AtomicU8::new(GenerationState::Active as u8),
             loaded_at: SystemTime::now(),
@@ -120,7 +150,7 @@ impl Generation {
 
     /// Raises or lowers the level from which the plugin's log events are forwarded. An older plugin keeps its level.
     pub fn set_max_level(&self, level: LogLevel) {
-        if let Some(set_max_level) = self.module.set_max_level() {
+        if let Some(set_max_level) = self.module.and_then(|module| module.set_max_level()) {
             set_max_level(level);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::image::Image;
@@ -61,6 +62,17 @@ struct KnownFile {
     current: Option<Arc<Generation>>,
 }
 
+/// Counts the generations of one runtime, whatever carries them.
+#[derive(Debug, Clone, Default)]
+pub struct GenerationNumbers(Arc<AtomicU64>);
+
+impl GenerationNumbers {
+    /// The next number, from 1.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 /// Owns the private copies and the mapped libraries of one runtime.
 pub struct PluginHost {
     config: HostConfig,
@@ -69,7 +81,7 @@ pub struct PluginHost {
     /// Mapped libraries by content: the same content is never mapped twice.
     libraries: HashMap<String, Library>,
     files: BTreeMap<(usize, PathBuf), KnownFile>,
-    next_generation: u64,
+    numbers: GenerationNumbers,
 }
 
 impl PluginHost {
@@ -85,8 +97,13 @@ impl PluginHost {
             copies,
             libraries: HashMap::new(),
             files: BTreeMap::new(),
-            next_generation: 1,
+            numbers: GenerationNumbers::default(),
         })
+    }
+
+    /// Where its generations get their numbers.
+    pub fn numbers(&self) -> &GenerationNumbers {
+        &self.numbers
     }
 
     /// The directories that it looks at.
@@ -184,10 +201,9 @@ impl PluginHost {
             return Ok(None);
         }
         let library = self.library(&image)?;
-        let identity = identity_of(&library, &image, path, self.next_generation);
+        let identity = identity_of(&library, &image, path, self.numbers.next());
         let generation =
             Generation::start(&library, identity, path.to_owned(), directory, self.sink.clone())?;
-        self.next_generation += 1;
         Ok(Some(generation))
     }
 

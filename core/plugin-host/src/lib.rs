@@ -20,7 +20,7 @@ mod watch;
 pub use capability::CapabilityObject;
 pub use error::Refusal;
 pub use generation::{Generation, GenerationState};
-pub use host::{Change, HostConfig, PluginHost};
+pub use host::{Change, GenerationNumbers, HostConfig, PluginHost};
 pub use inspect::{OpenReport, PluginReport, inspect};
 pub use services::{PluginIdentity, PluginSink};
 pub use watch::watch;

@@ -31,6 +31,15 @@ pub mod objects {
     }
 }
 
+/// What pluggable components answer.
+pub mod components {
+    /// Package `dapr.proto.components.v1`: a service for each building block.
+    #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("dapr.proto.components.v1");
+    }
+}
+
 /// What runtimes say to each other.
 pub mod internals {
     /// Package `dapr.proto.internals.v1`: the service `ServiceInvocation` with its messages.
@@ -53,7 +62,10 @@ pub use prost_types::value::Kind;
 /// Error details as gRPC's richer error model carries them; `StatusExt` puts them into a `tonic::Status`.
 pub use tonic_types as error_model;
 
-/// The encoded `FileDescriptorSet` of every file with its imports, for the reflection service.
+/// The encoded `FileDescriptorSet` of the pluggable components' files, for the reflection service of such a component.
+pub const COMPONENTS_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/components.bin"));
+
+/// The encoded `FileDescriptorSet` of every file that this runtime serves, with its imports, for the reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use mecha_app_channel::{AppChannel, AppChannelConfig, AppError, AppProtocol};
 use mecha_events::SubscriptionSpec;
 use mecha_invocation::Invocation;
 use mecha_observability::{Logger, Metrics, Telemetry};
+use mecha_pluggable::Sockets;
 use mecha_plugin_host::{Change, HostConfig, PluginHost, watch};
 use mecha_resources::{Configuration, Loaded, Resource, select_for};
 use tokio::sync::{mpsc, oneshot, watch as signal};
@@ -49,6 +50,8 @@ pub struct RuntimeConfig {
     pub app: Arc<App>,
     /// Where plugins lie, and when a file counts as written.
     pub plugins: HostConfig,
+    /// Folder of the sockets of Dapr's pluggable components.
+    pub sockets: PathBuf,
     /// How long a replaced generation may take to finish its calls.
     pub drain_deadline: Duration,
     /// A poll of a plugin that keeps a worker longer than this is reported.
@@ -244,7 +247,9 @@ impl Runtime {
         }
         let host =
             PluginHost::new(config.plugins, factory.observers.sink()).map_err(BuildError::PrivateFolder)?;
-        let (host, changes) = first_scan(host).await?;
+        let mut sockets = Sockets::new(config.sockets, host.numbers().clone(), factory.observers.sink());
+        let (host, mut changes) = first_scan(host).await?;
+        changes.extend(sockets.look().await);
         let failures = lifecycle.apply(changes).await;
         let failures = name_resolution::report(failures, name_resolution.as_ref(), &registry.load());
         check_failures(&failures)?;
@@ -294,7 +299,8 @@ impl Runtime {
         let looking =
             component_health::watch(config.app.clone(), registry.clone(), healths.clone(), metrics.clone());
         let looking = AbortOnDropHandle::new(tokio::spawn(looking));
-        let watching = tokio::spawn(keep_watching(host, lifecycle, factory, redeclared, stopped));
+        let watching =
+            tokio::spawn(keep_watching(Watched { host, sockets }, lifecycle, factory, redeclared, stopped));
         Ok(Arc::new(Self {
             app: config.app,
             env,
@@ -633,14 +639,21 @@ enum Redeclared {
     Secrets,
 }
 
-async fn keep_watching(
+/// Where plugins come from.
+struct Watched {
     host: PluginHost,
+    sockets: Sockets,
+}
+
+async fn keep_watching(
+    Watched { host, sockets }: Watched,
     mut lifecycle: Lifecycle,
     factory: Factory,
     mut redeclared: mpsc::Receiver<(Redeclared, oneshot::Sender<()>)>,
     mut stopped: signal::Receiver<()>,
 ) -> Lifecycle {
     let (found, mut changes) = mpsc::channel(1);
+    let watching_sockets = tokio::spawn(mecha_pluggable::watch(sockets, found.clone()));
     let watching = tokio::spawn(watch(host, found));
     loop {
         tokio::select! {
@@ -664,6 +677,9 @@ async fn keep_watching(
     drop(changes);
     if let Err(error) = watching.await {
         tracing::error!(%error, "watching the plugin directories ended abnormally");
+    }
+    if let Err(error) = watching_sockets.await {
+        tracing::error!(%error, "watching the folder of sockets ended abnormally");
     }
     lifecycle
 }

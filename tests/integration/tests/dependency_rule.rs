@@ -15,6 +15,7 @@ struct Rule {
 }
 
 const API: &str = "mecha-plugin-api";
+const PLUGGABLE: &str = "mecha-pluggable";
 const HOST: &str = "mecha-plugin-host";
 const RESOURCES: &str = "mecha-resources";
 const RESILIENCY: &str = "mecha-resiliency";
@@ -45,6 +46,11 @@ const RULES: &[Rule] = &[
         folder: "core/plugin-host",
         may_use: &[API],
         because: "it loads libraries; what their capabilities mean is the runtime's business",
+    },
+    Rule {
+        folder: "core/pluggable",
+        may_use: &[API, HOST, PROTO],
+        because: "it makes generations of what others serve; what becomes of components is the runtime's business",
     },
     Rule { folder: "core/resources", may_use: &[], because: "it is pure: YAML in, values out" },
     Rule {
@@ -97,6 +103,7 @@ const RULES: &[Rule] = &[
         may_use: &[
             API,
             HOST,
+            PLUGGABLE,
             RESOURCES,
             RESILIENCY,
             EVENTS,
