@@ -1,12 +1,11 @@
 //! The real back ends of the tests: those that the chosen tests ask for, started side by side.
 
-use std::any::Any;
 use std::thread;
 
 use anyhow::{Context, Result};
 use mecha_backends::{
-    ElasticMq, KAFKA_VARIABLE, Kafka, REDIS_VARIABLE, Redis, S3_ACCESS_KEY_VARIABLE, S3_SECRET_KEY_VARIABLE,
-    S3_VARIABLE, SQS_VARIABLE, Versitygw, optional,
+    ElasticMq, KAFKA_VARIABLE, Kafka, Observed, REDIS_VARIABLE, Redis, S3_ACCESS_KEY_VARIABLE,
+    S3_SECRET_KEY_VARIABLE, S3_VARIABLE, SQS_VARIABLE, Versitygw, optional,
 };
 
 use crate::shell::Shell;
@@ -25,11 +24,11 @@ pub(crate) struct BackEnd {
 /// A running one and what tests must know of it. Dropping it stops it.
 struct Server {
     variables: Vec<(&'static str, String)>,
-    _server: Box<dyn Any + Send>,
+    server: Box<dyn Observed>,
 }
 
 /// Those that run.
-pub(crate) struct Running(Vec<Server>);
+pub(crate) struct Running(Vec<(&'static str, Server)>);
 
 /// Every back end.
 pub(crate) const ALL: &[BackEnd] = &[
@@ -50,47 +49,56 @@ impl BackEnd {
 
 /// Starts them, side by side. One that this machine cannot have is left out, which is said; in CI it is an error.
 pub(crate) fn start(shell: &Shell, wanted: &[&BackEnd]) -> Result<Running> {
-    let started: Vec<Result<Option<Server>>> = thread::scope(|scope| {
+    let started: Vec<Result<Option<_>>> = thread::scope(|scope| {
         let starting: Vec<_> = wanted.iter().map(|wanted| scope.spawn(|| start_one(shell, wanted))).collect();
         starting.into_iter().map(|thread| thread.join().ok().context("starting panicked")?).collect()
     });
-    let running: Vec<Server> = started.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+    let running: Vec<_> = started.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
     let running = Running(running);
     running.variables().for_each(|(name, value)| println!("    {name}={value}"));
     Ok(running)
 }
 
-fn start_one(shell: &Shell, wanted: &BackEnd) -> Result<Option<Server>> {
+fn start_one(shell: &Shell, wanted: &BackEnd) -> Result<Option<(&'static str, Server)>> {
     let server = shell.task(&format!("start {}", wanted.name), || Ok(optional((wanted.start)())?))?;
     if server.is_none() {
         println!("    without {}: the tests that need it are skipped", wanted.name);
     }
-    Ok(server)
+    Ok(server.map(|server| (wanted.name, server)))
 }
 
 impl Running {
     /// By what tests find them.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &(&'static str, String)> {
-        self.0.iter().flat_map(|server| &server.variables)
+        self.0.iter().flat_map(|(_, server)| &server.variables)
+    }
+
+    /// How each does, a line each; of one that does not answer, its last words as well.
+    pub(crate) fn report(&self) -> String {
+        let one = |(name, server): &(&str, Server)| match server.server.answers() {
+            true => format!("{name} answers\n"),
+            false => format!("{name} does not answer; its last lines:\n{}\n", server.server.last_lines()),
+        };
+        self.0.iter().map(one).collect()
     }
 }
 
 fn redis() -> mecha_backends::Result<Server> {
     let server = Redis::start()?;
     let variables = vec![(REDIS_VARIABLE, server.addr().to_string())];
-    Ok(Server { variables, _server: Box::new(server) })
+    Ok(Server { variables, server: Box::new(server) })
 }
 
 fn kafka() -> mecha_backends::Result<Server> {
     let server = Kafka::start()?;
     let variables = vec![(KAFKA_VARIABLE, server.addr().to_string())];
-    Ok(Server { variables, _server: Box::new(server) })
+    Ok(Server { variables, server: Box::new(server) })
 }
 
 fn sqs() -> mecha_backends::Result<Server> {
     let server = ElasticMq::start()?;
     let variables = vec![(SQS_VARIABLE, server.endpoint().to_owned())];
-    Ok(Server { variables, _server: Box::new(server) })
+    Ok(Server { variables, server: Box::new(server) })
 }
 
 fn s3() -> mecha_backends::Result<Server> {
@@ -100,7 +108,7 @@ fn s3() -> mecha_backends::Result<Server> {
         (S3_ACCESS_KEY_VARIABLE, Versitygw::ACCESS_KEY.to_owned()),
         (S3_SECRET_KEY_VARIABLE, Versitygw::SECRET_KEY.to_owned()),
     ];
-    Ok(Server { variables, _server: Box::new(server) })
+    Ok(Server { variables, server: Box::new(server) })
 }
 
 #[cfg(test)]

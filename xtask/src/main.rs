@@ -8,6 +8,7 @@ mod deny;
 mod fixtures;
 mod fuzz;
 mod lay;
+mod machine;
 mod run;
 mod selection;
 mod shell;

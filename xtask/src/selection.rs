@@ -130,7 +130,7 @@ mod tests {
         // What a test takes in from `support` counts.
         assert_eq!(needs(&["state_api"]), ["Redis"]);
         // A language of the SDKs' programs.
-        assert_eq!(needs(&["sdk", "python"]), ["Redis", "Kafka"]);
+        assert_eq!(needs(&["sdk", "python"]), ["Redis", "Kafka", "ElasticMQ (SQS)"]);
         // By a part of a test's name.
         assert_eq!(needs(&["a_way_is_slowed_cut_and_healed"]), needs(&["backends"]));
         assert_eq!(needs(&[concat!("no_test_has_", "this_name")]), [""; 0]);

@@ -102,7 +102,8 @@ impl Shell {
         Ok(())
     }
 
-    /// Waits for a program; passes Ctrl-C on to it, and kills it at the second.
+    /// Waits for a program; ends it at the first Ctrl-C, and kills it at the second. By SIGTERM: SIGINT is ignored by what
+    /// a shell started in the background, and by its children.
     pub(crate) fn wait(&self, child: &mut Child) -> Result<ExitStatus> {
         let mut passed_on = 0;
         loop {
@@ -111,7 +112,7 @@ impl Shell {
             }
             let asked = self.interrupts.load(Ordering::Relaxed);
             if asked > passed_on {
-                signal_group(child, if asked == 1 { Signal::INT } else { Signal::KILL });
+                signal_group(child, if asked == 1 { Signal::TERM } else { Signal::KILL });
                 passed_on = asked;
             }
             thread::sleep(POLL);
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_second_interrupt_kills_what_ignores_the_first() {
-        let error = shell(2).step("stubborn", &mut script("trap '' INT; sleep 600")).unwrap_err();
+        let error = shell(2).step("stubborn", &mut script("trap '' TERM; sleep 600")).unwrap_err();
         assert_eq!(error.downcast_ref::<StepFailed>().unwrap().code, 128 + 9);
     }
 }

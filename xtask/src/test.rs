@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use crate::machine::Machine;
 use crate::selection::Selection;
 use crate::shell::Shell;
 use crate::tests_output::Totals;
@@ -14,17 +15,25 @@ use crate::{backends, build, fixtures};
 
 /// Builds, starts what the tests need, runs those that the filters name, and stops what it started.
 pub(crate) fn run(shell: &Shell, workspace: &Workspace, filters: &[String]) -> Result<()> {
+    println!("    {}", Machine::now(&workspace.target));
     build::for_tests(shell, workspace)?;
     fixtures::build(shell, workspace)?;
     let selection = Selection::of(workspace, filters);
     let running = backends::start(shell, &selection.back_ends(workspace))?;
 
+    println!("    {}", Machine::now(&workspace.target));
     let mut command = shell.cargo(&[]);
     command.args(selection.args());
     running.variables().for_each(|(name, value)| {
         command.env(name, value);
     });
-    run_tests(shell, &mut command)
+    let result = run_tests(shell, &mut command);
+    if result.is_err() {
+        // Last, where a log that is cut still has it.
+        print!("{}", running.report());
+        println!("{}", Machine::now(&workspace.target));
+    }
+    result
     // The back ends are dropped, and thereby stopped, whatever the tests' result or a Ctrl-C made of them.
 }
 

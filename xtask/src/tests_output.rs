@@ -7,6 +7,12 @@ use anyhow::Result;
 
 /// Lines that are kept of what a failed test printed: its error is at the end.
 const KEPT: usize = 100;
+/// Lines that the closing has for all failed tests together, shared out evenly.
+const CLOSING: usize = 200;
+/// Lines that each failed test has of it at least.
+const LEAST: usize = 5;
+/// What a panic's backtrace begins and ends with.
+const BACKTRACE: (&str, &str) = ("stack backtrace:", "note: ");
 
 /// Totals over all test programs.
 #[derive(Debug, Default)]
@@ -16,6 +22,7 @@ pub(crate) struct Totals {
     ignored: u64,
     failures: Vec<Failure>,
     part: Part,
+    in_backtrace: bool,
 }
 
 /// A failed test and the last that it printed.
@@ -52,9 +59,11 @@ impl Totals {
     /// What the failed tests printed, once more, and the closing line.
     pub(crate) fn closing(&self) -> String {
         let mut text = String::new();
+        let share = (CLOSING / self.failures.len().max(1)).clamp(LEAST, KEPT);
         for failure in &self.failures {
             text += &format!("==> failed: {}\n", failure.name);
-            failure.printed.iter().for_each(|line| text += &format!("{line}\n"));
+            let skipped = failure.printed.len().saturating_sub(share);
+            failure.printed.iter().skip(skipped).for_each(|line| text += &format!("{line}\n"));
         }
         text + &format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.ignored)
     }
@@ -74,6 +83,7 @@ impl Totals {
             (Part::Failures, Some(name)) => {
                 self.failures.push(Failure { name: name.to_owned(), printed: VecDeque::new() });
             }
+            (Part::Failures, None) if self.is_of_a_backtrace(line) => {}
             (Part::Failures, None) => {
                 if let Some(failure) = self.failures.last_mut() {
                     failure.printed.push_back(line.to_owned());
@@ -83,6 +93,15 @@ impl Totals {
                 }
             }
         }
+    }
+
+    /// A backtrace is long and says less than the line above it.
+    fn is_of_a_backtrace(&mut self, line: &str) -> bool {
+        let was_in = self.in_backtrace;
+        let (begin, end) = BACKTRACE;
+        // One that is cut off ends with the empty line before the next test.
+        self.in_backtrace = (was_in || line == begin) && !line.starts_with(end) && !line.is_empty();
+        was_in || self.in_backtrace
     }
 
     fn add_result(&mut self, line: &str) {
@@ -121,7 +140,7 @@ mod tests {
         let many = "a line\n".repeat(KEPT + 7);
         let output = format!(
             "test a ... FAILED\n\nsuccesses:\n\n---- c stdout ----\nfine\n\nsuccesses:\n    c\n\n\
-             failures:\n\n---- a stdout ----\nno such host\n\n---- b stdout ----\n{many}the end\n\n\
+             failures:\n\n---- a stdout ----\nno such host\nstack backtrace:\n   0: main\n             at ./src/main.rs:1:1\nnote: more\n\n---- b stdout ----\n{many}the end\n\n\
              failures:\n    a\n    b\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n"
         );
         let totals = Totals::follow(output.as_bytes(), Vec::new()).unwrap();

@@ -1,9 +1,10 @@
 //! A plugin file before it is mapped: is it whole, is it ours, and where its private copy lies.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use memmap2::MmapMut;
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, Object, ObjectSymbol};
 use sha2::{Digest, Sha256};
@@ -12,8 +13,38 @@ use crate::Refusal;
 
 /// The bytes of a plugin file that passed every check that needs no mapping.
 pub struct Image {
-    bytes: Vec<u8>,
+    bytes: Content,
     sha256: String,
+}
+
+/// What a file held. Libraries are large, and an allocator would keep the space for long after its use: this goes back to
+/// the system at once. It is no mapping of the file, which may change meanwhile.
+struct Content {
+    space: Option<MmapMut>,
+    length: usize,
+}
+
+impl Content {
+    fn read(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let wanted = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        if wanted == 0 {
+            return Ok(Self { space: None, length: 0 });
+        }
+        let (mut space, mut length) = (MmapMut::map_anon(wanted)?, 0);
+        while length < wanted {
+            match file.read(&mut space[length..])? {
+                // It has become shorter; what is missing is found by the check.
+                0 => break,
+                read => length += read,
+            }
+        }
+        Ok(Self { space: Some(space), length })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.space.as_ref().map_or(&[], |space| &space[..self.length])
+    }
 }
 
 impl Image {
@@ -22,9 +53,9 @@ impl Image {
     /// # Errors
     /// A [`Refusal`] that names the cause. Nothing of the file has run.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
-        let bytes = fs::read(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
-        check(&bytes)?;
-        let sha256 = hex::encode(Sha256::digest(&bytes));
+        let bytes = Content::read(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
+        check(bytes.bytes())?;
+        let sha256 = hex::encode(Sha256::digest(bytes.bytes()));
         Ok(Self { bytes, sha256 })
     }
 
@@ -47,7 +78,7 @@ impl Image {
         }
         let failed = |error: std::io::Error| Refusal::Copy(target.clone(), error.to_string());
         let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
-        file.write_all(&self.bytes).map_err(failed)?;
+        file.write_all(self.bytes.bytes()).map_err(failed)?;
         file.persist(&target).map_err(|error| failed(error.error))?;
         Ok(target)
     }
@@ -112,13 +143,22 @@ const MACHINE: object::elf::Machine = object::elf::EM_AARCH64;
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_empty_file_is_read_and_a_missing_one_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Content::read(file.path()).unwrap().bytes(), b"");
+        std::fs::write(file.path(), b"some bytes").unwrap();
+        assert_eq!(Content::read(file.path()).unwrap().bytes(), b"some bytes");
+        assert!(Content::read(Path::new("/nowhere/at/all.so")).is_err());
+    }
+
     fn refused(bytes: &[u8]) -> Refusal {
         check(bytes).expect_err("must be refused")
     }
 
     /// The test's own executable is a whole ELF file of this machine (position independent, so ET_DYN).
     fn own_image() -> Vec<u8> {
-        fs::read(std::env::current_exe().unwrap()).unwrap()
+        std::fs::read(std::env::current_exe().unwrap()).unwrap()
     }
 
     #[test]

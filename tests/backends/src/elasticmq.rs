@@ -67,6 +67,10 @@ impl ElasticMq {
     pub fn start_again(&mut self) -> Result<()> {
         self.instance.start_again()
     }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
 }
 
 fn launch(addr: SocketAddr, dir: &Path) -> Result<ServerProcess> {

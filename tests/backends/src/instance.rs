@@ -7,6 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::error::{BackendError, Result};
+use crate::http;
 use crate::port::free_port;
 use crate::process::ServerProcess;
 
@@ -60,6 +61,19 @@ impl Instance {
     pub(crate) fn addr(&self) -> Option<SocketAddr> {
         match &self.owner {
             Owner::Us { addr, .. } => Some(*addr),
+            Owner::Another => None,
+        }
+    }
+
+    /// Whether one of our own answers now.
+    pub(crate) fn answers(&self) -> bool {
+        self.addr().is_some_and(http::answers)
+    }
+
+    /// A running one of our own.
+    pub(crate) fn process(&self) -> Option<&ServerProcess> {
+        match &self.owner {
+            Owner::Us { server, .. } => server.as_ref(),
             Owner::Another => None,
         }
     }

@@ -136,8 +136,13 @@ impl Kafka {
 
     /// Process id of a running server of our own, for signals.
     pub fn pid(&self) -> Option<u32> {
+        self.process().map(ServerProcess::pid)
+    }
+
+    /// A running server of our own.
+    pub(crate) fn process(&self) -> Option<&ServerProcess> {
         match &self.owner {
-            Owner::Us { server, .. } => server.as_ref().map(ServerProcess::pid),
+            Owner::Us { server, .. } => server.as_ref(),
             Owner::Another => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ const LOG_LINES: usize = 20;
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
+    log: PathBuf,
 }
 
 impl ServerProcess {
@@ -38,7 +39,7 @@ impl ServerProcess {
             .process_group(0)
             .spawn()
             .map_err(|source| BackendError::Spawn { program: program.clone(), source })?;
-        let mut server = Self { child };
+        let mut server = Self { child, log: log.to_owned() };
         let began = Instant::now();
         while !is_ready() {
             if let Some(status) = server.child.try_wait()? {
@@ -55,6 +56,11 @@ impl ServerProcess {
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The last lines of its output.
+    pub(crate) fn last_lines(&self) -> String {
+        tail(&self.log)
     }
 }
 

@@ -64,6 +64,10 @@ impl Versitygw {
     pub fn start_again(&mut self) -> Result<()> {
         self.instance.start_again()
     }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
 }
 
 fn launch(addr: SocketAddr, dir: &Path) -> Result<ServerProcess> {

@@ -172,7 +172,7 @@ func bindingsAndSecrets(ctx context.Context, runtime dapr.Client) {
 	step("output binding", func() {
 		invoke := func(operation, data string) (*dapr.BindingEvent, error) {
 			request := &dapr.InvokeBindingRequest{Name: "files", Operation: operation, Data: []byte(data)}
-			request.Metadata = map[string]string{"fileName": "a/go.txt"}
+			request.Metadata = map[string]string{"fileName": "a/go.txt", "key": "a/go.txt"}
 			return runtime.InvokeBinding(ctx, request)
 		}
 		must(invoke("create", "some text!"))

@@ -189,7 +189,7 @@ final class Client {
 
   private void bindingsAndSecrets() {
     Steps.step("output binding", () -> {
-      Map<String, String> name = Map.of("fileName", "a/java.txt");
+      Map<String, String> name = Map.of("fileName", "a/java.txt", "key", "a/java.txt");
       dapr.invokeBinding("files", "create", bytes("some text!"), name).block();
       Steps.equal(text(dapr.invokeBinding("files", "get", new byte[0], name).block()), "some text!");
       dapr.invokeBinding("files", "delete", new byte[0], name).block();

@@ -102,7 +102,7 @@ async function publishing(dapr) {
 
 async function bindingsAndSecrets(dapr) {
   await step("output binding", async () => {
-    const name = { fileName: "a/javascript.txt" };
+    const name = { fileName: "a/javascript.txt", key: "a/javascript.txt" };
     await dapr.binding.send("files", "create", "some text!", name);
     const found = await dapr.binding.send("files", "get", undefined, name);
     assert.equal(IS_GRPC ? Buffer.from(found.data).toString() : found, "some text!");

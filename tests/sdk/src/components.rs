@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use mecha_backends::{Kafka, Redis};
+use mecha_backends::{ElasticMq, Kafka, Redis, Versitygw};
 use mecha_testkit::MechaBuilder;
 
 /// What stands behind the components.
@@ -14,6 +14,8 @@ pub enum BackEnds {
     Embedded,
     /// Redis for everything, or with Kafka for the messages.
     Servers(Box<Servers>),
+    /// SQS for the messages and S3 for what a binding stores, with Redis for the rest.
+    Aws(Box<Aws>),
 }
 
 /// Real servers.
@@ -25,6 +27,17 @@ pub struct Servers {
     pub kafka: Option<Kafka>,
 }
 
+/// Servers that speak the protocols of AWS.
+#[derive(Debug)]
+pub struct Aws {
+    /// State, locks, configuration.
+    pub redis: Redis,
+    /// Messages.
+    pub sqs: ElasticMq,
+    /// What a binding stores.
+    pub s3: Versitygw,
+}
+
 /// A key for `crypto.dapr.localstorage`, which wraps with AES.
 const KEY: [u8; 32] = *b"thirty-two bytes of a secret key";
 const PLUGINS: &[&str] = &[
@@ -32,6 +45,7 @@ const PLUGINS: &[&str] = &[
     "sqlite",
     "redis",
     "kafka",
+    "aws",
     "local-secrets",
     "localstorage",
     "http-binding",
@@ -46,13 +60,22 @@ impl BackEnds {
         redis.map(|redis| Self::Servers(Box::new(Servers { redis, kafka })))
     }
 
+    /// These servers, where this machine has all of them.
+    pub fn aws(redis: Option<Redis>, sqs: Option<ElasticMq>, s3: Option<Versitygw>) -> Option<Self> {
+        let (Some(redis), Some(sqs), Some(s3)) = (redis, sqs, s3) else { return None };
+        Some(Self::Aws(Box::new(Aws { redis, sqs, s3 })))
+    }
+
     /// Adds the components to a runtime, with their files below `folder`. All runtimes of one folder share what they hold.
     pub(crate) fn add_to(&self, builder: MechaBuilder, folder: &Path) -> Result<MechaBuilder> {
         let builder = PLUGINS.iter().fold(builder, |builder, plugin| builder.plugin(plugin));
         let builder = on_files(builder, folder)?;
         Ok(match self {
-            Self::Embedded => embedded(builder, folder),
-            Self::Servers(servers) => with_servers(builder, &servers.redis, servers.kafka.as_ref()),
+            Self::Embedded => embedded(with_folder(builder, folder), folder),
+            Self::Servers(servers) => {
+                with_servers(with_folder(builder, folder), &servers.redis, servers.kafka.as_ref())
+            }
+            Self::Aws(servers) => with_aws(builder, servers),
         })
     }
 
@@ -60,7 +83,7 @@ impl BackEnds {
     pub(crate) fn configuration_writer(&self) -> &'static str {
         match self {
             Self::Embedded => "",
-            Self::Servers(_) => "configwriter",
+            Self::Servers(_) | Self::Aws(_) => "configwriter",
         }
     }
 }
@@ -73,9 +96,13 @@ fn on_files(builder: MechaBuilder, folder: &Path) -> Result<MechaBuilder> {
     fs::write(&secrets, r#"{"password":"open sesame","db":{"user":"scott"}}"#)?;
     Ok(builder
         .component_with("secrets", "secretstores.local.file", &[("secretsFile", &text(&secrets))])
-        .component_with("files", "bindings.localstorage", &[("rootPath", &text(&folder.join("files")))])
         .component_with("keys", "crypto.dapr.localstorage", &[("path", &text(&keys))])
         .component("echo", "conversation.echo"))
+}
+
+/// The binding `files`, over a folder.
+fn with_folder(builder: MechaBuilder, folder: &Path) -> MechaBuilder {
+    builder.component_with("files", "bindings.localstorage", &[("rootPath", &text(&folder.join("files")))])
 }
 
 fn embedded(builder: MechaBuilder, folder: &Path) -> MechaBuilder {
@@ -90,13 +117,7 @@ fn embedded(builder: MechaBuilder, folder: &Path) -> MechaBuilder {
 }
 
 fn with_servers(builder: MechaBuilder, redis: &Redis, kafka: Option<&Kafka>) -> MechaBuilder {
-    let host = redis.addr().to_string();
-    let host = [("redisHost", host.as_str())];
-    let builder = builder
-        .component_with("statestore", "state.redis", &host)
-        .component_with("lockstore", "lock.redis", &host)
-        .component_with("configstore", "configuration.redis", &host)
-        .component_with("configwriter", "bindings.redis", &host);
+    let builder = with_redis(builder, redis);
     match kafka {
         Some(kafka) => {
             let brokers = kafka.addr().to_string();
@@ -104,10 +125,46 @@ fn with_servers(builder: MechaBuilder, redis: &Redis, kafka: Option<&Kafka>) -> 
             builder.component_with("pubsub", "pubsub.kafka", &metadata)
         }
         None => {
+            let host = redis.addr().to_string();
+            let host = [("redisHost", host.as_str())];
             let again = [("redeliverInterval", "1s"), ("processingTimeout", "1s")];
             builder.component_with("pubsub", "pubsub.redis", &[&host[..], &again].concat())
         }
     }
+}
+
+/// State, locks and configuration.
+fn with_redis(builder: MechaBuilder, redis: &Redis) -> MechaBuilder {
+    let host = redis.addr().to_string();
+    let host = [("redisHost", host.as_str())];
+    builder
+        .component_with("statestore", "state.redis", &host)
+        .component_with("lockstore", "lock.redis", &host)
+        .component_with("configstore", "configuration.redis", &host)
+        .component_with("configwriter", "bindings.redis", &host)
+}
+
+fn with_aws(builder: MechaBuilder, servers: &Aws) -> MechaBuilder {
+    let queues = [
+        ("endpoint", servers.sqs.endpoint()),
+        ("region", ElasticMq::REGION),
+        ("accessKey", "x"),
+        ("secretKey", "x"),
+        ("messageWaitTimeSeconds", "1"),
+    ];
+    let bucket = [
+        ("endpoint", servers.s3.endpoint()),
+        ("region", "us-east-1"),
+        ("accessKey", Versitygw::ACCESS_KEY),
+        ("secretKey", Versitygw::SECRET_KEY),
+        ("bucket", Versitygw::BUCKET),
+        ("forcePathStyle", "true"),
+    ];
+    with_redis(builder, &servers.redis).component_with("pubsub", "pubsub.aws.sqs", &queues).component_with(
+        "files",
+        "bindings.aws.s3",
+        &bucket,
+    )
 }
 
 fn text(path: &Path) -> String {

@@ -9,5 +9,5 @@ mod components;
 mod stage;
 
 pub use child::Program;
-pub use components::{BackEnds, Servers};
+pub use components::{Aws, BackEnds, Servers};
 pub use stage::{AppProtocol, Seat, Stage};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mecha_backends::{GoModule, Kafka, Redis, optional};
+use mecha_backends::{ElasticMq, GoModule, Kafka, Redis, Versitygw, optional};
 use mecha_sdk::{AppProtocol, BackEnds, Program, Stage};
 
 const MODULE: GoModule =
@@ -24,6 +24,11 @@ impl Go {
 
 fn servers() -> Result<Option<BackEnds>> {
     Ok(BackEnds::servers(optional(Redis::shared())?, optional(Kafka::shared())?))
+}
+
+fn aws() -> Result<Option<BackEnds>> {
+    let s3 = optional(Versitygw::start())?;
+    Ok(BackEnds::aws(optional(Redis::shared())?, optional(ElasticMq::shared())?, s3))
 }
 
 async fn client(back_ends: BackEnds) -> Result<()> {
@@ -54,6 +59,12 @@ async fn the_go_client_on_servers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_go_client_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
+    client(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn go_applications_on_embedded_components() -> Result<()> {
     applications(BackEnds::Embedded).await
 }
@@ -61,5 +72,11 @@ async fn go_applications_on_embedded_components() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn go_applications_on_servers() -> Result<()> {
     let Some(servers) = servers()? else { return Ok(()) };
+    applications(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn go_applications_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
     applications(servers).await
 }

@@ -1,7 +1,7 @@
 //! The Java SDK: its client, and applications over HTTP without a framework.
 
 use anyhow::Result;
-use mecha_backends::{Java, JavaPrograms, Kafka, Redis, optional};
+use mecha_backends::{ElasticMq, Java, JavaPrograms, Kafka, Redis, Versitygw, optional};
 use mecha_sdk::{AppProtocol, BackEnds, Program, Stage};
 
 const PROGRAMS: JavaPrograms = JavaPrograms {
@@ -25,6 +25,11 @@ impl Compiled {
 
 fn servers() -> Result<Option<BackEnds>> {
     Ok(BackEnds::servers(optional(Redis::shared())?, optional(Kafka::shared())?))
+}
+
+fn aws() -> Result<Option<BackEnds>> {
+    let s3 = optional(Versitygw::start())?;
+    Ok(BackEnds::aws(optional(Redis::shared())?, optional(ElasticMq::shared())?, s3))
 }
 
 async fn client(back_ends: BackEnds) -> Result<()> {
@@ -55,6 +60,12 @@ async fn the_java_client_on_servers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_java_client_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
+    client(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn java_applications_on_embedded_components() -> Result<()> {
     applications(BackEnds::Embedded).await
 }
@@ -62,5 +73,11 @@ async fn java_applications_on_embedded_components() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn java_applications_on_servers() -> Result<()> {
     let Some(servers) = servers()? else { return Ok(()) };
+    applications(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn java_applications_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
     applications(servers).await
 }

@@ -1,7 +1,7 @@
 //! The JavaScript SDK: its client and its server, each over HTTP and over gRPC.
 
 use anyhow::Result;
-use mecha_backends::{Kafka, Node, NodePackages, Redis, optional};
+use mecha_backends::{ElasticMq, Kafka, Node, NodePackages, Redis, Versitygw, optional};
 use mecha_sdk::{AppProtocol, BackEnds, Program, Stage};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/javascript/");
@@ -27,6 +27,11 @@ impl JavaScript {
 
 fn servers() -> Result<Option<BackEnds>> {
     Ok(BackEnds::servers(optional(Redis::shared())?, optional(Kafka::shared())?))
+}
+
+fn aws() -> Result<Option<BackEnds>> {
+    let s3 = optional(Versitygw::start())?;
+    Ok(BackEnds::aws(optional(Redis::shared())?, optional(ElasticMq::shared())?, s3))
 }
 
 async fn clients(back_ends: impl Fn() -> Result<Option<BackEnds>>) -> Result<()> {
@@ -64,6 +69,11 @@ async fn javascript_clients_on_servers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn javascript_clients_on_sqs_and_s3() -> Result<()> {
+    clients(aws).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn javascript_applications_on_embedded_components() -> Result<()> {
     applications(BackEnds::Embedded).await
 }
@@ -71,5 +81,11 @@ async fn javascript_applications_on_embedded_components() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_applications_on_servers() -> Result<()> {
     let Some(servers) = servers()? else { return Ok(()) };
+    applications(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_applications_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
     applications(servers).await
 }

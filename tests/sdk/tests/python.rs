@@ -1,7 +1,7 @@
 //! The Python SDK: its client, and applications made with its gRPC and FastAPI extensions.
 
 use anyhow::Result;
-use mecha_backends::{Kafka, PythonPackages, Redis, optional};
+use mecha_backends::{ElasticMq, Kafka, PythonPackages, Redis, Versitygw, optional};
 use mecha_sdk::{AppProtocol, BackEnds, Program, Stage};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/");
@@ -24,6 +24,11 @@ impl Python {
 
 fn servers() -> Result<Option<BackEnds>> {
     Ok(BackEnds::servers(optional(Redis::shared())?, optional(Kafka::shared())?))
+}
+
+fn aws() -> Result<Option<BackEnds>> {
+    let s3 = optional(Versitygw::start())?;
+    Ok(BackEnds::aws(optional(Redis::shared())?, optional(ElasticMq::shared())?, s3))
 }
 
 async fn client(back_ends: BackEnds) -> Result<()> {
@@ -58,6 +63,12 @@ async fn the_python_client_on_servers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_python_client_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
+    client(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn python_applications_on_embedded_components() -> Result<()> {
     applications(BackEnds::Embedded).await
 }
@@ -65,5 +76,11 @@ async fn python_applications_on_embedded_components() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn python_applications_on_servers() -> Result<()> {
     let Some(servers) = servers()? else { return Ok(()) };
+    applications(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_applications_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
     applications(servers).await
 }

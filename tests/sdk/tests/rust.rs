@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mecha_backends::{CargoPackage, Kafka, Redis, optional};
+use mecha_backends::{CargoPackage, ElasticMq, Kafka, Redis, Versitygw, optional};
 use mecha_sdk::{AppProtocol, BackEnds, Program, Stage};
 
 const PACKAGE: CargoPackage = CargoPackage {
@@ -27,6 +27,11 @@ impl Built {
 
 fn servers() -> Result<Option<BackEnds>> {
     Ok(BackEnds::servers(optional(Redis::shared())?, optional(Kafka::shared())?))
+}
+
+fn aws() -> Result<Option<BackEnds>> {
+    let s3 = optional(Versitygw::start())?;
+    Ok(BackEnds::aws(optional(Redis::shared())?, optional(ElasticMq::shared())?, s3))
 }
 
 async fn client(back_ends: BackEnds) -> Result<()> {
@@ -57,6 +62,12 @@ async fn the_rust_client_on_servers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
+    client(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rust_applications_on_embedded_components() -> Result<()> {
     applications(BackEnds::Embedded).await
 }
@@ -64,5 +75,11 @@ async fn rust_applications_on_embedded_components() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_applications_on_servers() -> Result<()> {
     let Some(servers) = servers()? else { return Ok(()) };
+    applications(servers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rust_applications_on_sqs_and_s3() -> Result<()> {
+    let Some(servers) = aws()? else { return Ok(()) };
     applications(servers).await
 }

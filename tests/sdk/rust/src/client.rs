@@ -1,5 +1,7 @@
 //! What a program without a server of its own does with the SDK.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, ensure};
 use dapr::client::{
     Client, ClientOptions, ConversationInputAlpha2, ConversationRequestAlpha2, DecryptRequestOptions,
@@ -99,7 +101,9 @@ async fn publish(dapr: &mut Dapr) -> Result<()> {
 }
 
 async fn binding(dapr: &mut Dapr) -> Result<()> {
-    let name = || with("fileName", "a/rust.txt");
+    // A folder calls it a file name and a bucket a key.
+    let name =
+        || Some(HashMap::from(["fileName", "key"].map(|field| (field.to_owned(), "a/rust.txt".to_owned()))));
     dapr.invoke_binding("files", b"some text!".to_vec(), "create", name()).await?;
     equal(dapr.invoke_binding("files", vec![], "get", name()).await?.data, b"some text!")?;
     dapr.invoke_binding("files", vec![], "delete", name()).await?;
